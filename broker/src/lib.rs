@@ -1,0 +1,1 @@
+//! One replica of a broker group: router, sequencer, applier, queues, features.

@@ -1,0 +1,1 @@
+//! Trireme's client: producers, consumers, admin.

@@ -1,0 +1,1 @@
+//! Segments of checksummed frames on disk: append, read, flush, truncate, trim, recover.

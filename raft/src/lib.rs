@@ -1,0 +1,1 @@
+//! openraft made concrete over the commit log: storage, peer network, hard state.

@@ -1,0 +1,1 @@
+//! RocketMQ's remoting wire: frames, headers, stored messages, server and client.
