@@ -1,0 +1,79 @@
+//! The seam between the log and the world: a directory of files with positioned writes.
+//!
+//! Implementors pass the suite in
+//! `tests/conformance.rs`, which is this contract in executable form.
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// One directory that holds one log.
+///
+/// All methods block. Creation and removal are durable after [`LogDir::sync_dir`], not before; until then a crash may
+/// keep either state of each name.
+pub trait LogDir: Send + Sync + Debug {
+    /// Names of all files, in no particular order.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Creates an empty file. `AlreadyExists` if the name is taken.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>>;
+
+    /// Opens an existing file. `NotFound` if there is none.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>>;
+
+    /// Removes a file's name. Handles and slices of it stay valid. `NotFound` if there is none. May block for long on
+    /// a large file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes every creation and removal before the call durable.
+    fn sync_dir(&self) -> io::Result<()>;
+
+    /// The file's full name for people: what errors and the log print.
+    fn path_of(&self, name: &str) -> String;
+}
+
+/// One file of the log.
+///
+/// Writes and reads may run at the same time from several threads; the log writes a position once before it reads it.
+pub trait SegmentIo: Send + Sync + Debug {
+    /// Length of the file in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Writes all of `bytes` at `pos`, extending the file if they end behind it. Readable on return, durable after
+    /// [`SegmentIo::sync`]. On an error any part of the bytes may have been written.
+    fn write_at(&self, pos: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Reads up to `buf.len()` bytes at `pos`; fewer only at the end of the file. A failing disk is an error here, not
+    /// a signal: recovery and checks read this way.
+    fn read_at(&self, pos: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// The bytes at `pos..pos + len`, without copying them where the implementation can. `UnexpectedEof` if they end
+    /// behind the file. They stay readable while the returned handle lives, whatever becomes of the file's name. Bytes
+    /// that are zeroed later may be seen as zero.
+    fn slice(&self, pos: u64, len: u64) -> io::Result<Bytes>;
+
+    /// Makes the file `len` bytes long and gives it its disk space, so that later writes inside need none. Bytes never
+    /// written read as zero. Never shrinks. `StorageFull` if there is no space; the file may then have any length.
+    fn preallocate(&self, len: u64) -> io::Result<()>;
+
+    /// Makes `pos..pos + len`, which lies inside the file, read as zero. Durable after [`SegmentIo::sync`].
+    fn zero_range(&self, pos: u64, len: u64) -> io::Result<()>;
+
+    /// The first position from `pos` on that may hold anything but zeros; `None` if all is zero to the file's end.
+    /// Lets recovery skip what was preallocated and never written. Answering `pos` is always right.
+    fn next_data(&self, pos: u64) -> io::Result<Option<u64>>;
+
+    /// Makes all writes, zeroed ranges and the length durable. An error says that the state on disk is unknown and
+    /// stays unknown: a later success says nothing about what failed before.
+    fn sync(&self) -> io::Result<()>;
+
+    /// A hint that nothing will be written soon: what is only needed for writing may be let go of.
+    fn release(&self);
+}

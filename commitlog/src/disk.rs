@@ -1,0 +1,197 @@
+//! [`LogDir`] on a real directory: positioned writes, `fdatasync`, reads through maps.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::io::Errno;
+
+use crate::dir::{LogDir, SegmentIo};
+use crate::mmap;
+
+/// What is written at once where the file system cannot zero a range by itself.
+const ZERO_CHUNK: usize = 1 << 20;
+
+/// A directory on a local file system, locked for this process while it lives.
+#[derive(Debug)]
+pub struct DiskDir {
+    path: PathBuf,
+    /// Holds the lock; also what `sync_dir` syncs.
+    handle: File,
+}
+
+impl DiskDir {
+    /// Opens `path`, creating it (and its parents) if it is missing, and locks it.
+    ///
+    /// `WouldBlock` if another process, or another `DiskDir`, holds it: two writers would destroy each other's log.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<DiskDir> {
+        let path = path.as_ref().to_path_buf();
+        fs::create_dir_all(&path)?;
+        let handle = File::open(&path)?;
+        handle.try_lock()?;
+        Ok(DiskDir { path, handle })
+    }
+}
+
+impl LogDir for DiskDir {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            // A name that is not UTF-8 is not one of the log's.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>> {
+        let path = self.path.join(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        Ok(Arc::new(DiskSegment { path, open: Mutex::new(Open { file: Some(Arc::new(file)), map: None }) }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>> {
+        let path = self.path.join(name);
+        fs::metadata(&path)?;
+        Ok(Arc::new(DiskSegment { path, open: Mutex::new(Open { file: None, map: None }) }))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+
+    fn path_of(&self, name: &str) -> String {
+        self.path.join(name).display().to_string()
+    }
+}
+
+/// One file. Its descriptor is opened on first use and let go of by `release`, so that a log of thousands of sealed
+/// segments does not hold thousands of descriptors; the map needs none.
+#[derive(Debug)]
+struct DiskSegment {
+    path: PathBuf,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: Option<Arc<File>>,
+    map: Option<Bytes>,
+}
+
+impl DiskSegment {
+    fn file(&self) -> io::Result<Arc<File>> {
+        let mut open = self.open.lock();
+        if let Some(file) = &open.file {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(OpenOptions::new().read(true).write(true).open(&self.path)?);
+        open.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// The map of the whole file, made at first use. The log maps a file only after `preallocate` or the last write
+    /// that extends it, so the map never needs to grow. It keeps no descriptor open.
+    fn map(&self) -> io::Result<Bytes> {
+        let mut open = self.open.lock();
+        if let Some(map) = &open.map {
+            return Ok(map.clone());
+        }
+        let map = match &open.file {
+            Some(file) => mmap::map_readonly(file)?,
+            None => mmap::map_readonly(&File::open(&self.path)?)?,
+        };
+        open.map = Some(map.clone());
+        Ok(map)
+    }
+}
+
+impl SegmentIo for DiskSegment {
+    fn len(&self) -> io::Result<u64> {
+        Ok(fs::metadata(&self.path)?.len())
+    }
+
+    fn write_at(&self, pos: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file()?.write_all_at(bytes, pos)
+    }
+
+    fn read_at(&self, pos: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let file = self.file()?;
+        let mut read = 0;
+        while read < buf.len() {
+            match file.read_at(&mut buf[read..], pos + read as u64) {
+                Ok(0) => break,
+                Ok(n) => read += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn slice(&self, pos: u64, len: u64) -> io::Result<Bytes> {
+        let map = self.map()?;
+        match pos.checked_add(len) {
+            Some(end) if end <= map.len() as u64 => Ok(map.slice(pos as usize..end as usize)),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn preallocate(&self, len: u64) -> io::Result<()> {
+        let file = self.file()?;
+        match rustix::fs::fallocate(&*file, FallocateFlags::empty(), 0, len) {
+            // A file system that cannot reserve still makes the file long: writing may then meet a full disk, which is
+            // an error there as well, and reading unwritten ranges through the map gives zeros.
+            Err(Errno::OPNOTSUPP) => file.set_len(len.max(file.metadata()?.len())),
+            result => Ok(result?),
+        }
+    }
+
+    fn zero_range(&self, pos: u64, len: u64) -> io::Result<()> {
+        let file = self.file()?;
+        match rustix::fs::fallocate(&*file, FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE, pos, len)
+        {
+            Err(Errno::OPNOTSUPP) => write_zeros(&file, pos, pos + len),
+            result => Ok(result?),
+        }
+    }
+
+    fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
+        let file = self.file()?;
+        match rustix::fs::seek(&*file, SeekFrom::Data(pos)) {
+            Ok(data) => Ok(Some(data)),
+            Err(Errno::NXIO) => Ok(None),
+            // Not every file system can tell; then all of it may be data.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok((pos < file.metadata()?.len()).then_some(pos)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file()?.sync_data()
+    }
+
+    fn release(&self) {
+        self.open.lock().file = None;
+    }
+}
+
+fn write_zeros(file: &File, mut pos: u64, end: u64) -> io::Result<()> {
+    let zeros = vec![0; ZERO_CHUNK];
+    while pos < end {
+        let n = (end - pos).min(ZERO_CHUNK as u64);
+        file.write_all_at(&zeros[..n as usize], pos)?;
+        pos += n;
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Upkeep: what the write path would rather not wait for.
+
+use std::io;
+use std::mem;
+use std::sync::Arc;
+
+use super::CommitLog;
+use crate::error::MaintainError;
+use crate::segment::{IndexState, Segment, log_name};
+
+impl CommitLog {
+    /// Whether [`CommitLog::maintain`] has something to do. Cheap enough to ask after every flush.
+    pub fn maintenance_due(&self) -> bool {
+        let state = self.state.read();
+        !state.doomed.is_empty()
+            || self.wants_spare(&state)
+            || state.sealed.back().is_some_and(|newest| is_unsaved(newest))
+    }
+
+    /// Does the slow work of the log that nobody waits for: prepares the next segment once the active one is half
+    /// full, writes the sidecars of sealed segments, removes the files of trimmed ones.
+    ///
+    /// Blocks for as long as that takes (allocating or unlinking a large file), so it belongs on a thread of its own,
+    /// called whenever [`CommitLog::maintenance_due`]. Appends, flushes and reads go on meanwhile. If it is never
+    /// called the log still works, but rolling makes the appender wait.
+    pub fn maintain(&self) -> Result<(), MaintainError> {
+        self.check_fault()?;
+        self.remove_doomed();
+        self.save_sidecars();
+        self.prepare_spare()
+    }
+
+    fn wants_spare(&self, state: &super::State) -> bool {
+        state.spare.is_none() && self.options.segment_bytes / 2 <= state.tail - state.active.base
+    }
+
+    fn prepare_spare(&self) -> Result<(), MaintainError> {
+        let _files = self.files.lock();
+        let base = {
+            let state = self.state.read();
+            if !self.wants_spare(&state) {
+                return Ok(());
+            }
+            state.active.base + self.options.segment_bytes
+        };
+        // `files` is held: nobody rolls, truncates or resets before the spare is in place.
+        let spare = self
+            .create_segment(base)?
+            .map_err(|source| MaintainError::Full { file: self.dir.path_of(&log_name(base)), source })?;
+        self.state.write().spare = Some(spare);
+        Ok(())
+    }
+
+    /// Writes the sidecars that are missing, for segments that are durable as a whole. A failure costs a rebuild after
+    /// the next start and nothing else.
+    fn save_sidecars(&self) {
+        let _files = self.files.lock();
+        let unsaved: Vec<Arc<Segment>> = {
+            let state = self.state.read();
+            let durable =
+                |segment: &&Arc<Segment>| segment.base + self.options.segment_bytes <= state.flushed_end;
+            state.sealed.iter().filter(durable).filter(|segment| is_unsaved(segment)).cloned().collect()
+        };
+        for segment in unsaved {
+            if let Err(error) = self.save_sidecar(&segment) {
+                tracing::warn!(physical_offset = segment.base, %error, "sidecar index not written");
+            }
+        }
+    }
+
+    /// The caller holds `files`.
+    fn save_sidecar(&self, segment: &Segment) -> io::Result<()> {
+        let index = match &*segment.index.lock() {
+            IndexState::Unsaved(index) => index.clone(),
+            _ => return Ok(()),
+        };
+        index.write_sidecar(&*self.dir, segment)?;
+        *segment.index.lock() = IndexState::Saved(index);
+        Ok(())
+    }
+
+    fn remove_doomed(&self) {
+        let doomed = mem::take(&mut self.state.write().doomed);
+        for name in doomed {
+            match self.dir.remove(&name) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(file = self.dir.path_of(&name), %error, "trimmed file not removed");
+                    self.state.write().doomed.push(name);
+                }
+            }
+        }
+    }
+}
+
+/// Does not wait for a reader that is just loading the index: the callers hold the state's lock.
+fn is_unsaved(segment: &Segment) -> bool {
+    segment.index.try_lock().is_some_and(|index| matches!(*index, IndexState::Unsaved(_)))
+}
