@@ -1,6 +1,5 @@
 //! Append: where an entry becomes final.
 
-use std::io;
 use std::mem;
 use std::sync::Arc;
 
@@ -126,8 +125,10 @@ impl CommitLog {
         let filler = frame::filler(last, tail);
         // The filler goes first: alone it is a tail that recovery takes away, whereas a frame in the next segment
         // without it would look like a hole.
-        let written = self
-            .write_frames(&[(active_base, &active, tail, &filler), (place.base, &next, place.offset, bytes)]);
+        let written = self.write_frames(&[
+            Write { base: active_base, io: &*active, offset: tail, bytes: &filler },
+            Write { base: place.base, io: &*next, offset: place.offset, bytes },
+        ]);
         let mut state = self.state.write();
         if let Err(error) = written {
             state.spare = Some(next);
