@@ -195,6 +195,16 @@ impl CommitLog {
         &self.options
     }
 
+    /// Bytes of frames that can be appended without making another file: what is left in the active segment, and the
+    /// next one if it is prepared. While this is enough for a frame, appending it cannot find the disk full.
+    pub fn room(&self) -> u64 {
+        let state = self.state.read();
+        let usable = self.options.max_frame_bytes();
+        let left = usable - (state.tail - state.active.base);
+        // A frame that does not fit what is left goes to the spare whole, so the larger of the two counts.
+        if state.spare.is_some() { left.max(usable) } else { left }
+    }
+
     /// The last entry: written, perhaps not durable. When there is none, the last trimmed one.
     pub fn last(&self) -> Option<LogId> {
         self.state.read().last

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{CommitLog, State};
 use crate::dir::SegmentIo;
 use crate::error::{Corruption, ReadError};
-use crate::frame::{FILLER, FrameError, HEADER_LEN, Header, LogId};
+use crate::frame::{self, FILLER, FrameError, HEADER_LEN, Header, LogId};
 use crate::index::{SegmentIndex, Span};
 use crate::segment::{IndexState, Segment, log_name};
 
@@ -31,6 +31,23 @@ pub struct FrameRef {
 }
 
 impl FrameRef {
+    /// Splits the first frame off `bytes`, as a peer sent it. Everything that can be checked without a log is, the
+    /// checksum included; [`CommitLog::append_frame`] checks the rest. Nothing is copied.
+    pub fn take(bytes: &mut Bytes) -> Result<FrameRef, FrameError> {
+        let header = frame::decode(bytes)?.header;
+        if header.kind == FILLER {
+            return Err(FrameError::Filler);
+        }
+        let frame = bytes.split_to(header.frame_len() as usize);
+        Ok(FrameRef {
+            id: header.id,
+            kind: header.kind,
+            physical_offset: header.physical_offset,
+            frame,
+            length: header.length as usize,
+        })
+    }
+
     /// The payload, without padding.
     pub fn payload(&self) -> Bytes {
         self.frame.slice(HEADER_LEN..HEADER_LEN + self.length)
