@@ -1,1 +1,30 @@
-//! openraft made concrete over the commit log: storage, peer network, hard state.
+//! openraft made concrete: the commit log of a broker group is its Raft log.
+//!
+//! ```text
+//!  broker ── propose ──▶ node ──▶ openraft ──▶ log_store ──▶ commitlog ──▶ disk
+//!    ▲                              │  ▲            │                        │
+//!    │                              │  │         flusher ◀── fdatasync ───────┘
+//!    └── StateMachine::apply ◀──────┘  └── network ◀──▶ the group's other replicas
+//! ```
+//!
+//! Nothing of openraft leaves this crate: a broker sees [`node::Node`], [`proposal::Proposal`] and
+//! [`state_machine::StateMachine`], whose documentation is the contract.
+
+pub mod config;
+pub mod proposal;
+pub mod state_machine;
+
+pub mod node;
+
+mod adapter;
+mod checkpoints;
+mod codec;
+mod entry;
+mod flusher;
+mod hard_state;
+mod log_store;
+mod network;
+mod types;
+
+pub use hard_state::{HardState, Identity, StoredState};
+pub use trireme_commitlog::LogId;

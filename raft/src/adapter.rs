@@ -1,0 +1,182 @@
+//! openraft's state machine, around ours.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::{Stream, TryStreamExt};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use trireme_commitlog::{CommitLog, LogId};
+
+use crate::checkpoints::{Checkpoint, Checkpoints, Stored};
+use crate::entry::{Entry, Payload};
+use crate::hard_state::HardState;
+use crate::proposal::Outcome;
+use crate::state_machine::{Applied, Carries, StateMachine};
+use crate::types::{RaftLogId, SnapshotMeta, StoredMembership, TypeConfig, from_raft, to_raft};
+
+type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, Checkpoint>;
+
+/// Drives the broker's state machine from openraft's apply task.
+pub struct Adapter {
+    machine: Box<dyn StateMachine>,
+    log: Arc<CommitLog>,
+    hard: HardState,
+    boundary: Boundary,
+    segment_bytes: u64,
+    applied: watch::Sender<Option<LogId>>,
+    membership: StoredMembership,
+}
+
+/// Which checkpoint is the Raft snapshot: the one at the start of the retained log.
+#[derive(Clone)]
+pub struct Boundary {
+    checkpoints: Checkpoints,
+    log: Arc<CommitLog>,
+    /// Set by whoever wants the log trimmed: the physical offset where it shall start.
+    pub target: Arc<Mutex<Option<u64>>>,
+}
+
+impl Boundary {
+    /// Nothing is to be trimmed yet.
+    pub fn new(checkpoints: Checkpoints, log: Arc<CommitLog>) -> Self {
+        Self { checkpoints, log, target: Arc::default() }
+    }
+
+    fn current(&self) -> io::Result<Option<Stored>> {
+        let newest = self.checkpoints.newest()?;
+        let last = self.log.last().map(|id| id.index);
+        if let Some(ahead) = newest.filter(|stored| Some(stored.log_id.index) > last) {
+            // Installed from a peer; the log is about to start over behind it.
+            return Ok(Some(ahead));
+        }
+        match self.log.trimmed() {
+            Some(_) => self.checkpoints.load(self.log.min_physical_offset()),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Adapter {
+    /// `applied` is told after each run of entries.
+    pub fn new(
+        machine: Box<dyn StateMachine>,
+        log: Arc<CommitLog>,
+        hard: HardState,
+        boundary: Boundary,
+        segment_bytes: u64,
+        applied: watch::Sender<Option<LogId>>,
+    ) -> io::Result<Self> {
+        let membership = hard.membership().map_err(io::Error::other)?;
+        applied.send_replace(machine.saved());
+        Ok(Self { machine, log, hard, boundary, segment_bytes, applied, membership })
+    }
+
+    async fn apply_one(&mut self, entry: &Entry) -> io::Result<Outcome> {
+        let frame = entry.frame.as_ref().expect("entries are read from the log, so they have a frame");
+        if frame.physical_offset.is_multiple_of(self.segment_bytes) && frame.physical_offset > 0 {
+            self.record_checkpoint(frame.physical_offset).await?;
+        }
+        if let Payload::Membership(membership) = &entry.payload {
+            self.membership = StoredMembership::new(Some(to_raft(frame.id)), membership.clone());
+            self.hard.save_membership(&self.membership).map_err(io::Error::other)?;
+        }
+        let carries = match entry.payload {
+            Payload::Logged | Payload::Proposal(_) => Carries::Proposal,
+            Payload::Blank | Payload::Membership(_) => Carries::Nothing,
+        };
+        let applied = Applied {
+            log_id: frame.id,
+            physical_offset: frame.payload_physical_offset(),
+            payload: frame.payload(),
+            carries,
+        };
+        Ok(self.machine.apply(&applied))
+    }
+
+    /// The state as of the entry before the segment that starts at `physical_offset`.
+    async fn record_checkpoint(&mut self, physical_offset: u64) -> io::Result<()> {
+        let Some(log_id) = *self.applied.borrow() else { return Ok(()) };
+        let checkpoint = Checkpoint { physical_offset, state: self.machine.checkpoint().into() };
+        let stored = Stored { log_id, membership: self.membership.clone(), checkpoint };
+        tracing::info!(?log_id, physical_offset, bytes = stored.checkpoint.state.len(), "checkpoint");
+        self.save(stored).await
+    }
+
+    async fn save(&self, stored: Stored) -> io::Result<()> {
+        let checkpoints = self.boundary.checkpoints.clone();
+        tokio::task::spawn_blocking(move || checkpoints.save(&stored)).await.map_err(io::Error::other)?
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Adapter {
+    type SnapshotData = Checkpoint;
+    type SnapshotBuilder = Boundary;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
+        Ok((self.applied.borrow().map(to_raft), self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + Send,
+    {
+        let mut last = None;
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let outcome = self.apply_one(&entry).await?;
+            last = Some(entry.id());
+            self.applied.send_replace(last);
+            if let Some(responder) = responder {
+                responder.send(outcome);
+            }
+        }
+        if let Some(last) = last {
+            self.machine.applied(last);
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Boundary> {
+        Some(self.boundary.clone())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Boundary {
+        self.boundary.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Checkpoint) -> io::Result<()> {
+        let stored = Stored::from_snapshot(meta, snapshot)
+            .ok_or_else(|| io::Error::other("a checkpoint without a log id cannot be installed"))?;
+        let Checkpoint { physical_offset, state } = stored.checkpoint.clone();
+        let log_id = stored.log_id;
+        tracing::info!(?log_id, physical_offset, last_log = ?self.log.last(), "installing a checkpoint");
+        self.save(stored).await?;
+        self.machine.restore(log_id, physical_offset, &state).map_err(io::Error::other)?;
+        self.membership = meta.last_membership.clone();
+        self.hard.save_membership(&self.membership).map_err(io::Error::other)?;
+        self.applied.send_replace(meta.last_log_id.as_ref().map(from_raft));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        Ok(self.boundary.current()?.map(Stored::into_snapshot))
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Boundary {
+    type SnapshotData = Checkpoint;
+
+    /// "Builds" the snapshot by picking the checkpoint that was recorded at the wanted boundary.
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let target = *self.target.lock();
+        let found = match target {
+            Some(at) => self.checkpoints.load(at)?,
+            None => self.current()?,
+        };
+        found.map(Stored::into_snapshot).ok_or_else(|| {
+            let wanted = target.map_or("the start of the log".into(), |at| format!("physical offset {at}"));
+            io::Error::new(io::ErrorKind::NotFound, format!("there is no checkpoint at {wanted}"))
+        })
+    }
+}

@@ -1,0 +1,330 @@
+//! What a replica must remember before it answers: who it is, and whom it voted for. In sled.
+//!
+//! The same database keeps the broker's replicated metadata together with the log id that it belongs
+//! to, written as one batch. sled 0.34 is given but no longer developed; its successor changes this
+//! file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use trireme_commitlog::LogId;
+
+use crate::codec::{self, DecodeError, WireLogId, WireStoredMembership, WireVote};
+use crate::config::ClusterSettings;
+use crate::types::{NodeId, StoredMembership, Vote};
+
+/// Version of the store's layout as a whole. A store of another version is refused.
+const STORE_VERSION: u32 = 1;
+
+const IDENTITY: &[u8] = b"identity";
+const VOTE: &[u8] = b"vote";
+const COMMITTED: &[u8] = b"committed";
+const MEMBERSHIP: &[u8] = b"membership";
+const STATE_LOG_ID: &[u8] = b"\0log_id";
+
+/// Whose store this is. Written once, when the store is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Layout version.
+    pub version: u32,
+    /// Random; tells this store from any other that ever had the same node number.
+    pub store_id: u128,
+    /// The replica's number in its group.
+    pub node: NodeId,
+    /// The cluster-wide settings that the store was made with.
+    pub settings: ClusterSettings,
+}
+
+/// The broker's replicated metadata as of one log id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredState {
+    /// The last entry whose effect is contained; `None` for "nothing applied yet".
+    pub log_id: Option<LogId>,
+    /// One encoded value per feature.
+    pub parts: BTreeMap<String, Vec<u8>>,
+}
+
+/// Why a store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HardStateError {
+    /// The database failed.
+    #[error("hard state in {path}: {source}")]
+    Database {
+        /// The directory.
+        path: PathBuf,
+        /// sled's error.
+        source: sled::Error,
+    },
+    /// A value does not decode: the store must not vote.
+    #[error("hard state in {path} is damaged: {source}; replace this replica by a new one with a new id")]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What did not decode.
+        source: DecodeError,
+    },
+    /// The store is somebody else's.
+    #[error("the store in {path} belongs to another replica: {difference}")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// In words.
+        difference: String,
+    },
+    /// There is a log but no identity: the hard state was lost, so this store may not vote.
+    #[error(
+        "the store in {path} has a log but its hard state is gone; a store that forgot its vote must not \
+         vote: move it away and add a replica with a new id"
+    )]
+    Lost {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// The hard state of one replica.
+#[derive(Clone)]
+pub struct HardState {
+    path: PathBuf,
+    database: sled::Db,
+    hard: sled::Tree,
+    state: sled::Tree,
+    identity: Identity,
+}
+
+impl HardState {
+    /// Opens the hard state below `path`, or makes it if the replica is new. `has_log` says that the
+    /// directory already holds log segments, which a new replica cannot have.
+    pub fn open(
+        path: &Path,
+        node: NodeId,
+        settings: &ClusterSettings,
+        has_log: bool,
+        new_store_id: u128,
+    ) -> Result<Self, HardStateError> {
+        let failed = |source| HardStateError::Database { path: path.to_owned(), source };
+        let database = sled::Config::new()
+            .path(path)
+            .cache_capacity(8 * 1024 * 1024)
+            .flush_every_ms(None)
+            .mode(sled::Mode::HighThroughput)
+            .open()
+            .map_err(failed)?;
+        let hard = database.open_tree("hard").map_err(failed)?;
+        let state = database.open_tree("state").map_err(failed)?;
+        let found = hard.get(IDENTITY).map_err(failed)?;
+        let identity = match found {
+            Some(bytes) => {
+                let identity: Identity = codec::decode("identity", &bytes)
+                    .map_err(|source| HardStateError::Damaged { path: path.to_owned(), source })?;
+                check_identity(path, &identity, node, settings)?;
+                identity
+            }
+            None if has_log => return Err(HardStateError::Lost { path: path.to_owned() }),
+            None => {
+                let identity = Identity {
+                    version: STORE_VERSION,
+                    store_id: new_store_id,
+                    node,
+                    settings: settings.clone(),
+                };
+                hard.insert(IDENTITY, codec::encode(&identity)).map_err(failed)?;
+                database.flush().map_err(failed)?;
+                identity
+            }
+        };
+        Ok(Self { path: path.to_owned(), database, hard, state, identity })
+    }
+
+    /// Opens an existing hard state to look at it (`trireme dump`), whoever it belongs to.
+    pub fn inspect(path: &Path) -> Result<Self, HardStateError> {
+        let failed = |source| HardStateError::Database { path: path.to_owned(), source };
+        let database = sled::Config::new().path(path).flush_every_ms(None).open().map_err(failed)?;
+        let hard = database.open_tree("hard").map_err(failed)?;
+        let state = database.open_tree("state").map_err(failed)?;
+        let bytes =
+            hard.get(IDENTITY).map_err(failed)?.ok_or(HardStateError::Lost { path: path.to_owned() })?;
+        let identity = codec::decode("identity", &bytes)
+            .map_err(|source| HardStateError::Damaged { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), database, hard, state, identity })
+    }
+
+    /// Whose store this is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The last vote, `(term, node, committed)`, for people.
+    pub fn vote_in_words(&self) -> Result<String, HardStateError> {
+        Ok(self.vote()?.map_or("none".into(), |vote| vote.to_string()))
+    }
+
+    /// The members as last applied, for people.
+    pub fn membership_in_words(&self) -> Result<String, HardStateError> {
+        Ok(self.membership()?.membership().to_string())
+    }
+
+    pub(crate) fn vote(&self) -> Result<Option<Vote>, HardStateError> {
+        Ok(self.read::<WireVote>(VOTE, "vote")?.map(Vote::from))
+    }
+
+    /// Durable when it returns. The caller has flushed the log before (`io_ordering`, openraft).
+    pub(crate) fn save_vote(&self, vote: &Vote) -> Result<(), HardStateError> {
+        self.write(VOTE, &WireVote::from(vote))?;
+        self.flush()
+    }
+
+    /// The commit mark that was last saved. It may trail what was promised: it only shortens a restart.
+    pub fn committed(&self) -> Result<Option<LogId>, HardStateError> {
+        let id: Option<WireLogId> = self.read(COMMITTED, "commit mark")?;
+        Ok(id.flatten().map(|(term, index)| LogId { term, index }))
+    }
+
+    /// Not durable by itself: the next flush of anything takes it along.
+    pub(crate) fn save_committed(&self, id: Option<LogId>) -> Result<(), HardStateError> {
+        self.write::<WireLogId>(COMMITTED, &id.map(|id| (id.term, id.index)))
+    }
+
+    pub(crate) fn membership(&self) -> Result<StoredMembership, HardStateError> {
+        match self.read::<WireStoredMembership>(MEMBERSHIP, "membership")? {
+            None => Ok(StoredMembership::default()),
+            Some(wire) => StoredMembership::try_from(wire)
+                .map_err(|source| HardStateError::Damaged { path: self.path.clone(), source }),
+        }
+    }
+
+    /// Durable when it returns.
+    pub(crate) fn save_membership(&self, membership: &StoredMembership) -> Result<(), HardStateError> {
+        self.write(MEMBERSHIP, &WireStoredMembership::from(membership))?;
+        self.flush()
+    }
+
+    /// Replaces the broker's metadata as one batch; durable when it returns. Blocks on the disk.
+    pub fn save_state(&self, state: &StoredState) -> Result<(), HardStateError> {
+        let mut batch = sled::Batch::default();
+        for key in self.state.iter().keys() {
+            let key = key.map_err(|source| self.failed(source))?;
+            if key.as_ref() != STATE_LOG_ID && !state.parts.contains_key(&*String::from_utf8_lossy(&key)) {
+                batch.remove(key);
+            }
+        }
+        let id: WireLogId = state.log_id.map(|id| (id.term, id.index));
+        batch.insert(STATE_LOG_ID, codec::encode(&id));
+        for (name, bytes) in &state.parts {
+            batch.insert(name.as_bytes(), bytes.as_slice());
+        }
+        self.state.apply_batch(batch).map_err(|source| self.failed(source))?;
+        self.flush()
+    }
+
+    /// The metadata as last saved.
+    pub fn load_state(&self) -> Result<StoredState, HardStateError> {
+        let mut loaded = StoredState::default();
+        for pair in self.state.iter() {
+            let (key, value) = pair.map_err(|source| self.failed(source))?;
+            if key.as_ref() == STATE_LOG_ID {
+                let id: WireLogId = codec::decode("state's log id", &value)
+                    .map_err(|source| HardStateError::Damaged { path: self.path.clone(), source })?;
+                loaded.log_id = id.map(|(term, index)| LogId { term, index });
+            } else {
+                loaded.parts.insert(String::from_utf8_lossy(&key).into_owned(), value.to_vec());
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        key: &[u8],
+        what: &'static str,
+    ) -> Result<Option<T>, HardStateError> {
+        let Some(bytes) = self.hard.get(key).map_err(|source| self.failed(source))? else { return Ok(None) };
+        codec::decode(what, &bytes)
+            .map(Some)
+            .map_err(|source| HardStateError::Damaged { path: self.path.clone(), source })
+    }
+
+    fn write<T: Serialize>(&self, key: &[u8], value: &T) -> Result<(), HardStateError> {
+        self.hard.insert(key, codec::encode(value)).map_err(|source| self.failed(source))?;
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), HardStateError> {
+        self.database.flush().map_err(|source| self.failed(source))?;
+        Ok(())
+    }
+
+    fn failed(&self, source: sled::Error) -> HardStateError {
+        HardStateError::Database { path: self.path.clone(), source }
+    }
+}
+
+fn check_identity(
+    path: &Path,
+    found: &Identity,
+    node: NodeId,
+    settings: &ClusterSettings,
+) -> Result<(), HardStateError> {
+    let mut differences = Vec::new();
+    if found.version != STORE_VERSION {
+        differences
+            .push(format!("its layout version is {}, this program reads {STORE_VERSION}", found.version));
+    }
+    if found.node != node {
+        differences.push(format!("it is node {}, this replica is configured as node {node}", found.node));
+    }
+    differences.extend(
+        settings.differences(&found.settings).into_iter().map(|d| d.replace("the peer", "the store")),
+    );
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(HardStateError::Foreign { path: path.to_owned(), difference: differences.join("; ") })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn settings(cluster: &str) -> ClusterSettings {
+        ClusterSettings { cluster: cluster.into(), group: "broker-a".into(), segment_bytes: 1 << 20 }
+    }
+
+    #[test]
+    fn what_was_saved_is_there_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let vote = Vote::new_committed(3, 2);
+        let state = StoredState {
+            log_id: Some(LogId { term: 3, index: 17 }),
+            parts: [("topics".to_owned(), vec![1, 2, 3])].into(),
+        };
+        {
+            let store = HardState::open(dir.path(), 1, &settings("c"), false, 42).unwrap();
+            store.save_vote(&vote).unwrap();
+            let old = [("gone".to_owned(), vec![9])].into();
+            store.save_state(&StoredState { log_id: None, parts: old }).unwrap();
+            store.save_state(&state).unwrap();
+        }
+        let store = HardState::open(dir.path(), 1, &settings("c"), true, 43).unwrap();
+        assert_eq!(store.vote().unwrap(), Some(vote));
+        assert_eq!(store.load_state().unwrap(), state);
+        assert_eq!(store.identity().store_id, 42, "a store keeps its id");
+    }
+
+    #[test]
+    fn a_foreign_or_forgetful_store_is_refused_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(HardState::open(dir.path(), 1, &settings("blue"), false, 42).unwrap());
+        let check = |node, settings: &ClusterSettings, expect: &str| {
+            let error = HardState::open(dir.path(), node, settings, true, 1).err().unwrap().to_string();
+            assert!(error.contains(expect), "{error}");
+        };
+        check(1, &settings("red"), "cluster name is red here and blue at the store");
+        check(2, &settings("blue"), "it is node 1, this replica is configured as node 2");
+        let empty = tempfile::tempdir().unwrap();
+        let lost = HardState::open(empty.path(), 1, &settings("blue"), true, 1).err().unwrap();
+        assert!(matches!(lost, HardStateError::Lost { .. }));
+    }
+}

@@ -1,0 +1,181 @@
+//! The commit log as openraft's log storage. There is no second log and no second write.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use openraft::RaftLogReader;
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use parking_lot::RwLock;
+use trireme_commitlog::{CommitLog, FrameBuf, FrameRef};
+
+use crate::checkpoints::Checkpoints;
+use crate::codec::{self, WireMembership};
+use crate::entry::{Entry, Payload, kind};
+use crate::flusher::Flusher;
+use crate::hard_state::HardState;
+use crate::types::{Membership, RaftLogId, TypeConfig, Vote, from_raft, to_raft};
+
+/// Bytes read at a time for a follower: entries are replicated in requests of about this size.
+const READ_BYTES: u64 = 1024 * 1024;
+/// Bytes read when openraft asks for a whole range (apply, start): a bound on what is mapped, not on
+/// what is copied.
+const RANGE_BYTES: u64 = u64::MAX;
+
+/// The log storage of one replica. Cheap to clone; the writing methods are called by openraft's core
+/// task only.
+#[derive(Clone)]
+pub struct LogStore {
+    log: Arc<CommitLog>,
+    hard: HardState,
+    flusher: Flusher,
+    checkpoints: Checkpoints,
+    vote: Arc<RwLock<Option<Vote>>>,
+}
+
+impl LogStore {
+    /// Reads the vote; everything else is open already.
+    pub fn new(
+        log: Arc<CommitLog>,
+        hard: HardState,
+        flusher: Flusher,
+        checkpoints: Checkpoints,
+    ) -> io::Result<Self> {
+        let vote = hard.vote().map_err(io::Error::other)?;
+        Ok(Self { log, hard, flusher, checkpoints, vote: Arc::new(RwLock::new(vote)) })
+    }
+
+    fn write(&self, entry: Entry) -> io::Result<()> {
+        let id = entry.id();
+        let written = match (entry.payload, entry.frame) {
+            // A peer's entry: the very bytes that it has, checked against our own position.
+            (_, Some(frame)) => self.log.append_frame(&frame.frame).map(|_| ()),
+            (Payload::Proposal(proposal), None) => {
+                let written = self.log.append(id, proposal.frame, proposal.stamp).map(|_| ());
+                proposal.appended.store(true, Ordering::Release);
+                written
+            }
+            (Payload::Blank, None) => self.log.append(id, FrameBuf::new(kind::BLANK), |_, _| {}).map(|_| ()),
+            (Payload::Membership(membership), None) => {
+                let mut frame = FrameBuf::new(kind::MEMBERSHIP);
+                frame.extend_from_slice(&codec::encode(&WireMembership::from(&membership)));
+                self.log.append(id, frame, |_, _| {}).map(|_| ())
+            }
+            (Payload::Logged, None) => {
+                return Err(io::Error::other(format!("entry {id:?} is said to be logged but has no frame")));
+            }
+        };
+        written.map_err(io::Error::other)
+    }
+
+    fn entries(&self, from: u64, to: u64, max_bytes: u64) -> io::Result<Vec<Entry>> {
+        let frames = self.log.read(from, to, max_bytes).map_err(io::Error::other)?;
+        frames.into_iter().map(entry_of).collect()
+    }
+}
+
+/// The entry that a frame holds. Also decodes what peers send: the caller has checked the checksum.
+pub fn entry_of(frame: FrameRef) -> io::Result<Entry> {
+    let payload = match frame.kind {
+        kind::BLANK => Payload::Blank,
+        kind::NORMAL => Payload::Logged,
+        kind::MEMBERSHIP => {
+            let wire: WireMembership =
+                codec::decode("membership entry", &frame.payload()).map_err(io::Error::other)?;
+            Payload::Membership(Membership::try_from(wire).map_err(io::Error::other)?)
+        }
+        other => return Err(io::Error::other(format!("frame {:?} has the unknown kind {other}", frame.id))),
+    };
+    Ok(Entry::logged(payload, frame))
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<R>(&mut self, range: R) -> io::Result<Vec<Entry>>
+    where
+        R: RangeBounds<u64> + Clone + Debug + Send,
+    {
+        let from = match range.start_bound() {
+            Bound::Included(at) => *at,
+            Bound::Excluded(at) => at + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(at) => at + 1,
+            Bound::Excluded(at) => *at,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.entries(from, to, RANGE_BYTES)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.entries(start, end, READ_BYTES)
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(*self.vote.read())
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        let trimmed = self.log.trimmed().map(to_raft);
+        let last = self.log.last().map(to_raft).or(trimmed);
+        Ok(LogState { last_purged_log_id: trimmed, last_log_id: last })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        self.flusher.save_vote(*vote).await?;
+        *self.vote.write() = Some(*vote);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<RaftLogId>) -> io::Result<()> {
+        self.flusher.committed(committed.as_ref().map(from_raft));
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<RaftLogId>> {
+        let saved = self.hard.committed().map_err(io::Error::other)?;
+        // The mark is written lazily, so a log that lost an unsynced tail may end before it.
+        let last = self.log.last();
+        Ok(saved.filter(|id| last.is_some_and(|last| id.index <= last.index)).map(to_raft))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + Send,
+        I::IntoIter: Send,
+    {
+        for entry in entries {
+            self.write(entry)?;
+        }
+        self.flusher.appended(callback);
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
+        tracing::info!(after = ?last.as_ref().map(from_raft), "truncating the log's tail");
+        self.flusher.truncate_after(last.map(|id| id.index())).await
+    }
+
+    async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
+        let upto = from_raft(&upto);
+        if self.log.last().is_some_and(|last| upto.index <= last.index) {
+            return self.log.trim(upto).map_err(io::Error::other);
+        }
+        // A checkpoint from a peer put us ahead of our own log: the log starts over behind it.
+        let boundary = self.checkpoints.newest().map_err(io::Error::other)?;
+        let boundary = boundary
+            .filter(|stored| stored.log_id == upto)
+            .ok_or_else(|| io::Error::other(format!("no checkpoint at {upto:?} to restart the log from")))?;
+        self.log.reset(upto, boundary.checkpoint.physical_offset).map_err(io::Error::other)
+    }
+}

@@ -1,0 +1,210 @@
+//! The calling side of one connection to one peer: connects when needed, matches replies to requests.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::{mpsc, oneshot};
+
+use super::wire::{self, Hello, HelloReply, Kind, Lane, Message, Outgoing};
+use crate::config::ClusterSettings;
+use crate::types::NodeId;
+
+/// Messages that may wait for the socket before a sender has to.
+const QUEUE: usize = 64;
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub settings: ClusterSettings,
+    pub node: NodeId,
+    pub store_id: u128,
+}
+
+/// Who is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callee {
+    pub node: NodeId,
+    pub addr: String,
+    pub store_id: Option<u128>,
+}
+
+/// One lane to one peer.
+pub struct Link {
+    caller: Caller,
+    callee: Callee,
+    lane: Lane,
+    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+}
+
+struct Connection {
+    requests: mpsc::Sender<Outgoing>,
+    pending: Arc<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    next_id: AtomicU64,
+    closed: AtomicBool,
+    replies: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
+}
+
+/// A request under way. Dropping it forgets the reply.
+pub struct Call {
+    id: u64,
+    pending: Arc<Pending>,
+    reply: oneshot::Receiver<Message>,
+}
+
+impl Link {
+    /// Nothing is connected before the first request.
+    pub fn new(caller: Caller, callee: Callee, lane: Lane) -> Self {
+        Self { caller, callee, lane, connection: tokio::sync::Mutex::new(None) }
+    }
+
+    /// Sends a request; the reply is awaited with [`Call::reply`]. Requests of one link leave in the
+    /// order of the calls.
+    pub async fn send<T: Serialize>(&self, kind: Kind, header: &T, body: Vec<Bytes>) -> io::Result<Call> {
+        let connection = self.connection().await?;
+        let id = connection.pending.next_id.fetch_add(1, Ordering::Relaxed);
+        let (tx, reply) = oneshot::channel();
+        connection.pending.replies.lock().insert(id, tx);
+        let call = Call { id, pending: connection.pending.clone(), reply };
+        let sent = connection.requests.send(Outgoing::new(kind, id, header, body)).await;
+        if sent.is_err() || call.pending.closed.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(call)
+    }
+
+    /// Sends a request and waits for its reply, `limit` in all.
+    pub async fn call<T: Serialize>(
+        &self,
+        kind: Kind,
+        header: &T,
+        body: Vec<Bytes>,
+        limit: Duration,
+    ) -> io::Result<Message> {
+        let answered = async { self.send(kind, header, body).await?.reply().await };
+        match tokio::time::timeout(limit, answered).await {
+            Ok(result) => result,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Forgets the connection, so that the next request makes a new one: for peers that went silent.
+    pub async fn disconnect(&self) {
+        self.connection.lock().await.take();
+    }
+
+    // The lock is held while connecting, on purpose: a second caller waits for the same connection.
+    async fn connection(&self) -> io::Result<Arc<Connection>> {
+        let mut slot = self.connection.lock().await;
+        if let Some(connection) = slot.as_ref().filter(|c| !c.pending.closed.load(Ordering::Acquire)) {
+            return Ok(connection.clone());
+        }
+        *slot = None;
+        let (stream, reply, buffer) = connect(&self.caller, &self.callee, self.lane).await?;
+        if let Some(reason) = reply.refused {
+            tracing::warn!(peer = self.callee.node, addr = %self.callee.addr, %reason, "peer refused us");
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, reason));
+        }
+        let connection = Arc::new(Connection::start(stream, buffer));
+        *slot = Some(connection.clone());
+        Ok(connection)
+    }
+}
+
+impl Connection {
+    fn start(stream: TcpStream, buffer: BytesMut) -> Self {
+        let (reader, writer) = stream.into_split();
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let pending = Arc::new(Pending::default());
+        let replies = pending.clone();
+        tokio::spawn(async move {
+            let mut write = tokio::spawn(wire::run_writer(writer, queue));
+            tokio::select! {
+                _ = read_replies(reader, buffer, &replies) => write.abort(),
+                _ = &mut write => {}
+            }
+            replies.closed.store(true, Ordering::Release);
+            // Dropping the senders fails every call that still waits.
+            replies.replies.lock().clear();
+        });
+        Self { requests, pending }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The writer ends when the queue closes and shuts the socket down; the reader then sees the end.
+        self.pending.closed.store(true, Ordering::Release);
+    }
+}
+
+async fn read_replies(mut reader: OwnedReadHalf, mut buffer: BytesMut, pending: &Pending) -> io::Result<()> {
+    while let Some(message) = wire::read_message(&mut reader, &mut buffer, wire::MAX_MESSAGE).await? {
+        let waiting = pending.replies.lock().remove(&message.id);
+        if let Some(waiting) = waiting {
+            // The caller may have given up; then nobody misses the reply.
+            let _ = waiting.send(message);
+        }
+    }
+    Ok(())
+}
+
+impl Call {
+    /// The reply, or an error when the connection breaks. Has no time limit of its own.
+    pub async fn reply(mut self) -> io::Result<Message> {
+        (&mut self.reply).await.map_err(|_| io::ErrorKind::ConnectionReset.into())
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.pending.replies.lock().remove(&self.id);
+    }
+}
+
+async fn connect(
+    caller: &Caller,
+    callee: &Callee,
+    lane: Lane,
+) -> io::Result<(TcpStream, HelloReply, BytesMut)> {
+    let mut stream = TcpStream::connect(&callee.addr).await?;
+    stream.set_nodelay(true)?;
+    let hello = Hello {
+        magic: wire::MAGIC,
+        version: wire::VERSION,
+        lane,
+        settings: caller.settings.clone(),
+        from: caller.node,
+        from_store: caller.store_id,
+        to: callee.node,
+        to_store: callee.store_id,
+    };
+    let mut parts = Vec::new();
+    Outgoing::new(Kind::Hello, 0, &hello, Vec::new()).slices(&mut parts);
+    wire::write_all(&mut stream, &parts).await?;
+    let mut buffer = BytesMut::new();
+    let message = wire::read_message(&mut stream, &mut buffer, wire::MAX_HELLO).await?;
+    let message = message.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let reply =
+        message.header::<HelloReply>("hello reply").map_err(|error| wire::invalid(error.to_string()))?;
+    Ok((stream, reply, buffer))
+}
+
+/// Asks a replica who it is.
+pub async fn probe(caller: &Caller, callee: &Callee, limit: Duration) -> io::Result<HelloReply> {
+    match tokio::time::timeout(limit, connect(caller, callee, Lane::Probe)).await {
+        Ok(result) => Ok(result?.1),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}

@@ -1,0 +1,31 @@
+//! How replicas of a group talk: TCP, our own framing, one connection per purpose.
+//!
+//! Heartbeats and votes have a connection of their own (*control*), so that they never wait behind
+//! log entries (*bulk*) or a checkpoint (*snapshot*). Replies on the bulk lane come in the order of
+//! the requests, which lets several requests be under way. A connection starts with a *hello* in which
+//! both sides compare who they are and the cluster-wide settings; a difference is refused in words.
+
+mod client;
+mod link;
+mod server;
+pub mod wire;
+
+use std::io;
+use std::time::Duration;
+
+pub use client::Network;
+pub use link::Caller;
+pub use server::{PeerServer, RESERVED_BYTES, Served};
+
+use crate::config::ReplicaConfig;
+use crate::types::NodeId;
+
+/// How this replica introduces itself.
+pub fn caller(config: &ReplicaConfig, store_id: u128) -> Caller {
+    Caller { settings: config.settings.clone(), node: config.node, store_id }
+}
+
+/// Asks the replica at `addr` who it is.
+pub async fn probe(us: &Caller, node: NodeId, addr: &str, limit: Duration) -> io::Result<wire::HelloReply> {
+    link::probe(us, &link::Callee { node, addr: addr.to_owned(), store_id: None }, limit).await
+}
