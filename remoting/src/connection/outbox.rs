@@ -1,0 +1,96 @@
+//! What waits to be written: encoded bytes, in the order in which frames were given.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{CloseReason, FrameError, Pressure};
+use crate::frame::Frame;
+
+/// Body parts up to this size are copied behind their header: cheaper than an entry of a vectored write.
+const COPY_MAX: usize = 2048;
+
+/// A tail with more spare room than this is not kept for the next frames.
+const TAIL_KEEP_MAX: usize = 64 * 1024;
+
+/// Whole runs, then the tail that frames are encoded into.
+#[derive(Default)]
+pub(super) struct Outbox {
+    runs: VecDeque<Bytes>,
+    tail: BytesMut,
+    closed: Option<CloseReason>,
+}
+
+pub(super) struct Pushed {
+    /// The writer had nothing to take and may be asleep.
+    pub(super) was_empty: bool,
+    /// Bytes not yet written, this frame's included.
+    pub(super) queued: usize,
+}
+
+pub(super) enum PushError {
+    Closed,
+    Frame(FrameError),
+}
+
+impl Outbox {
+    pub(super) fn closed(&self) -> Option<&CloseReason> {
+        self.closed.as_ref()
+    }
+
+    /// Returns whether this was what closed it.
+    pub(super) fn close(&mut self, reason: CloseReason) -> bool {
+        let first = self.closed.is_none();
+        if first {
+            self.closed = Some(reason);
+        }
+        first
+    }
+
+    fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.tail.is_empty()
+    }
+
+    /// Encodes `frame` behind what is queued. The bytes are counted before the writer can see them.
+    pub(super) fn push(
+        &mut self,
+        frame: &Frame,
+        max_frame: usize,
+        pressure: &Pressure,
+    ) -> Result<Pushed, PushError> {
+        if self.closed.is_some() {
+            return Err(PushError::Closed);
+        }
+        let was_empty = self.is_empty();
+        let start = self.tail.len();
+        frame.encode_header(&mut self.tail, max_frame).map_err(PushError::Frame)?;
+        let mut bytes = self.tail.len() - start;
+        for part in frame.body.parts() {
+            bytes += part.len();
+            if part.len() <= COPY_MAX {
+                self.tail.extend_from_slice(part);
+            } else {
+                self.seal_tail();
+                self.runs.push_back(part.clone());
+            }
+        }
+        Ok(Pushed { was_empty, queued: pressure.queue(bytes) })
+    }
+
+    /// Moves everything queued into `batch`, which is empty; false if there was nothing.
+    pub(super) fn take(&mut self, batch: &mut VecDeque<Bytes>) -> bool {
+        debug_assert!(batch.is_empty());
+        self.seal_tail();
+        std::mem::swap(&mut self.runs, batch);
+        if self.tail.capacity() > TAIL_KEEP_MAX {
+            self.tail = BytesMut::new();
+        }
+        !batch.is_empty()
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.runs.push_back(self.tail.split().freeze());
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The ROCKETMQ header: 21 fixed bytes, then remark and extension fields with their lengths.
+//!
+//! Source: RocketMQ `RocketMQSerializable`.
+
+use bytes::{BufMut, BytesMut};
+
+use super::{Body, Frame, FrameError, RESPONSE, SerializeType};
+use crate::code::RequestCode;
+use crate::ext::{ExtFields, MAX_FIELDS};
+use crate::version::Language;
+
+pub(super) fn encode(frame: &Frame, out: &mut BytesMut) -> Result<(), FrameError> {
+    out.put_i16(frame.code as i16);
+    out.put_u8(frame.language.code());
+    out.put_i16(frame.version as i16);
+    out.put_i32(frame.opaque);
+    out.put_i32(frame.flag);
+    put_text(out, frame.remark.as_deref().unwrap_or(""));
+    let length_at = out.len();
+    out.put_u32(0);
+    for (key, value) in frame.ext.iter() {
+        let key_len = i16::try_from(key.len()).map_err(|_| FrameError::KeyTooLong(key.len()))?;
+        out.put_i16(key_len);
+        out.put_slice(key.as_bytes());
+        put_text(out, value);
+    }
+    // A header too long for these casts is refused by the caller, which knows its whole length.
+    let length = (out.len() - length_at - 4) as u32;
+    out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+fn put_text(out: &mut BytesMut, text: &str) {
+    out.put_u32(text.len() as u32);
+    out.put_slice(text.as_bytes());
+}
+
+pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
+    let mut input = Input(header);
+    let code = i16::from_be_bytes(input.array("code")?);
+    let language = Language::from_code(input.array::<1>("language")?[0]);
+    let version = i32::from(i16::from_be_bytes(input.array("version")?));
+    let opaque = i32::from_be_bytes(input.array("opaque")?);
+    let flag = i32::from_be_bytes(input.array("flag")?);
+    let remark_len = input.length32("remark")?;
+    let remark = input.text(remark_len, "remark")?;
+    let ext_len = input.length32("fields")?;
+    let ext = decode_ext(Input(input.take(ext_len, "fields")?))?;
+    Ok(Frame {
+        code: if flag & RESPONSE == 0 { RequestCode::widen(code) } else { i32::from(code) },
+        language,
+        version,
+        opaque,
+        flag,
+        remark: (!remark.is_empty()).then(|| remark.to_owned()),
+        ext,
+        body: Body::Empty,
+        serialize: SerializeType::RocketMq,
+    })
+}
+
+fn decode_ext(mut input: Input<'_>) -> Result<ExtFields, FrameError> {
+    if input.0.is_empty() {
+        return Ok(ExtFields::new());
+    }
+    let mut ext = ExtFields::with_capacity(16, input.0.len());
+    while !input.0.is_empty() {
+        let key_len = input.length16("field name")?;
+        let key = input.text(key_len, "field name")?;
+        let value_len = input.length32("field value")?;
+        let value = input.text(value_len, "field value")?;
+        ext.set_with(key, |text| text.push_str(value));
+        if ext.len() > MAX_FIELDS {
+            return Err(FrameError::TooManyFields);
+        }
+    }
+    Ok(ext)
+}
+
+/// What is left of a header. Lengths are signed on the wire; a negative one reads as an overrun.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], FrameError> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(FrameError::BinaryOverrun(field))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], FrameError> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(FrameError::BinaryOverrun(field))?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    fn length16(&mut self, field: &'static str) -> Result<usize, FrameError> {
+        let length = i16::from_be_bytes(self.array(field)?);
+        usize::try_from(length).map_err(|_| FrameError::BinaryOverrun(field))
+    }
+
+    fn length32(&mut self, field: &'static str) -> Result<usize, FrameError> {
+        let length = i32::from_be_bytes(self.array(field)?);
+        usize::try_from(length).map_err(|_| FrameError::BinaryOverrun(field))
+    }
+
+    fn text(&mut self, len: usize, field: &'static str) -> Result<&'a str, FrameError> {
+        std::str::from_utf8(self.take(len, field)?).map_err(|_| FrameError::BinaryText(field))
+    }
+}

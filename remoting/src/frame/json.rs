@@ -1,0 +1,150 @@
+//! The JSON header.
+//!
+//! Read by hand and not through serde: it is on the path of every message, most of its text goes straight
+//! into [`ExtFields`], and C++ clients put numbers and booleans where strings belong.
+
+use std::fmt::Write as _;
+
+use bytes::{BufMut, BytesMut};
+
+use super::{Body, Frame, FrameError, SerializeType};
+use crate::ext::{ExtFields, MAX_FIELDS};
+use crate::json::{JsonError, Lexer, MAX_DEPTH, write_escaped};
+use crate::version::Language;
+
+/// Members in the alphabetical order of upstream's serializer.
+///
+/// `serializeTypeCurrentRPC`, which Java writes too, is left out: every reader takes the notation from the
+/// prefix.
+pub(super) fn encode(frame: &Frame, out: &mut BytesMut) {
+    put_number(out, "{\"code\":", frame.code);
+    if !frame.ext.is_empty() {
+        out.put_slice(b",\"extFields\":");
+        let mut before = b'{';
+        for (key, value) in frame.ext.iter() {
+            out.put_u8(before);
+            write_escaped(out, key);
+            out.put_u8(b':');
+            write_escaped(out, value);
+            before = b',';
+        }
+        out.put_u8(b'}');
+    }
+    put_number(out, ",\"flag\":", frame.flag);
+    out.put_slice(b",\"language\":\"");
+    out.put_slice(frame.language.name().as_bytes());
+    put_number(out, "\",\"opaque\":", frame.opaque);
+    if let Some(remark) = &frame.remark {
+        out.put_slice(b",\"remark\":");
+        write_escaped(out, remark);
+    }
+    put_number(out, ",\"version\":", frame.version);
+    out.put_u8(b'}');
+}
+
+fn put_number(out: &mut BytesMut, label: &str, number: i32) {
+    write!(out, "{label}{number}").expect("a growing buffer takes every write");
+}
+
+/// Reads a header of any member order; unknown members are skipped, a null counts as absent.
+pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
+    let mut lexer = Lexer::new(header)?;
+    let mut code = None;
+    let mut frame = Frame {
+        code: 0,
+        language: Language::Other,
+        version: 0,
+        opaque: 0,
+        flag: 0,
+        remark: None,
+        ext: ExtFields::new(),
+        body: Body::Empty,
+        serialize: SerializeType::Json,
+    };
+    members(&mut lexer, |lexer, name| {
+        match name {
+            "code" => code = number(lexer, "code")?,
+            "version" => frame.version = number(lexer, "version")?.unwrap_or(0),
+            "opaque" => frame.opaque = number(lexer, "opaque")?.unwrap_or(0),
+            "flag" => frame.flag = number(lexer, "flag")?.unwrap_or(0),
+            "language" => frame.language = language(lexer)?,
+            "remark" => frame.remark = text(lexer)?,
+            "extFields" => frame.ext = ext_fields(lexer, header.len())?,
+            _ => lexer.skip_value(MAX_DEPTH)?,
+        }
+        Ok(())
+    })?;
+    lexer.end()?;
+    frame.code = code.ok_or(FrameError::JsonField("code"))?;
+    Ok(frame)
+}
+
+/// Calls `member` with the name of each member of the object that comes next; it has to consume the value.
+fn members(
+    lexer: &mut Lexer<'_>,
+    mut member: impl FnMut(&mut Lexer<'_>, &str) -> Result<(), FrameError>,
+) -> Result<(), FrameError> {
+    lexer.expect(b'{', "'{'")?;
+    let mut first = true;
+    while !lexer.eat(b'}') {
+        if !first {
+            lexer.expect(b',', "',' or '}'")?;
+        }
+        first = false;
+        let name = lexer.string()?;
+        lexer.expect(b':', "':'")?;
+        member(lexer, &name)?;
+    }
+    Ok(())
+}
+
+/// An integer, also in quotes; `None` for null.
+fn number(lexer: &mut Lexer<'_>, field: &'static str) -> Result<Option<i32>, FrameError> {
+    let parsed = match lexer.peek() {
+        Some(b'"') => lexer.string()?.parse(),
+        _ => match lexer.scalar()? {
+            "null" => return Ok(None),
+            scalar => scalar.parse(),
+        },
+    };
+    parsed.map(Some).map_err(|_| FrameError::JsonField(field))
+}
+
+/// The enum's name, or its ordinal as fastjson accepts it.
+fn language(lexer: &mut Lexer<'_>) -> Result<Language, JsonError> {
+    match lexer.peek() {
+        Some(b'"') => Ok(Language::from_name(&lexer.string()?)),
+        _ => Ok(lexer.scalar()?.parse().map_or(Language::Other, Language::from_code)),
+    }
+}
+
+fn text(lexer: &mut Lexer<'_>) -> Result<Option<String>, JsonError> {
+    match lexer.peek() {
+        Some(b'"') => Ok(Some(lexer.string()?.into_owned())),
+        _ => Ok(Some(lexer.scalar()?).filter(|scalar| *scalar != "null").map(str::to_owned)),
+    }
+}
+
+/// String, number and boolean values become their text; null ones count as absent, as in Java's signatures.
+fn ext_fields(lexer: &mut Lexer<'_>, text_bytes: usize) -> Result<ExtFields, FrameError> {
+    if lexer.peek() != Some(b'{') {
+        return match lexer.scalar()? {
+            "null" => Ok(ExtFields::new()),
+            _ => Err(lexer.expected("an object").into()),
+        };
+    }
+    let mut ext = ExtFields::with_capacity(16, text_bytes);
+    members(lexer, |lexer, key| {
+        let mut read = Ok(());
+        match lexer.peek() {
+            Some(b'"') => ext.set_with(key, |out| read = lexer.string_into(out)),
+            _ => match lexer.scalar()? {
+                "null" => {}
+                scalar => ext.set_with(key, |out| out.push_str(scalar)),
+            },
+        }
+        read?;
+        if ext.len() > MAX_FIELDS { Err(FrameError::TooManyFields) } else { Ok(()) }
+    })?;
+    Ok(ext)
+}

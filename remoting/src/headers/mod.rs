@@ -1,0 +1,100 @@
+//! Typed headers: what a frame's extension fields mean for each code.
+//!
+//! Every struct reads itself from [`ExtFields`](crate::ExtFields) with `from_ext` and writes itself with
+//! `to_ext`. Text is borrowed from the frame; nothing is allocated for a field. Members are named in our way,
+//! the wire name stands beside each. An `Option` is a field that may be absent; the others are mandatory and
+//! their absence is an error, also where upstream only logs it.
+
+mod admin;
+mod client_push;
+mod consumer;
+mod message;
+mod namesrv;
+mod offset;
+mod pull;
+mod send;
+
+pub use admin::*;
+pub use client_push::*;
+pub use consumer::*;
+pub use message::*;
+pub use namesrv::*;
+pub use offset::*;
+pub use pull::*;
+pub use send::{SendHeader, SendResponse};
+
+/// Declares a header struct with its wire names, and both directions of its codec.
+///
+/// Reading is one pass over the fields with a match on their names; unknown fields are skipped, since hooks
+/// and signatures add their own.
+macro_rules! header {
+    (
+        $(#[$doc:meta])*
+        $name:ident $(<$life:lifetime>)? {
+            $($(#[$field_doc:meta])* $field:ident: $type:ty = $wire:literal,)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name $(<$life>)? {
+            $($(#[$field_doc])* #[doc = concat!("(wire: `", $wire, "`)")] pub $field: $type,)*
+        }
+
+        impl $(<$life>)? $name $(<$life>)? {
+            /// Reads the header. Errors: a mandatory field is missing, or one does not parse.
+            pub fn from_ext(ext: & $($life)? crate::ExtFields) -> Result<Self, crate::FieldError> {
+                $(let mut $field = None;)*
+                for (key, value) in ext.iter() {
+                    match key {
+                        $($wire => $field = Some(value),)*
+                        _ => {}
+                    }
+                }
+                Ok(Self { $($field: crate::headers::HeaderField::read($wire, $field)?,)* })
+            }
+
+            /// Writes the header's fields, absent ones left out.
+            pub fn to_ext(&self) -> crate::ExtFields {
+                let mut ext = crate::ExtFields::new();
+                $(crate::headers::HeaderField::write(&self.$field, $wire, &mut ext);)*
+                ext
+            }
+        }
+    };
+}
+pub(crate) use header;
+
+/// A member of a header struct: a value, or an `Option` of one.
+pub(crate) trait HeaderField<'a>: Sized {
+    fn read(field: &'static str, text: Option<&'a str>) -> Result<Self, FieldError>;
+    fn write(&self, field: &'static str, ext: &mut ExtFields);
+}
+
+use crate::ext::{ExtFields, ExtValue, FieldError, parse};
+
+macro_rules! mandatory {
+    ($($type:ty),*) => {$(
+        impl<'a> HeaderField<'a> for $type {
+            fn read(field: &'static str, text: Option<&'a str>) -> Result<Self, FieldError> {
+                text.map_or(Err(FieldError::Missing { field }), |text| parse(field, text))
+            }
+
+            fn write(&self, field: &'static str, ext: &mut ExtFields) {
+                ext.set(field, self);
+            }
+        }
+    )*};
+}
+mandatory!(i32, i64, bool, &'a str);
+
+impl<'a, T: ExtValue<'a> + std::fmt::Display> HeaderField<'a> for Option<T> {
+    fn read(field: &'static str, text: Option<&'a str>) -> Result<Self, FieldError> {
+        text.map(|text| parse(field, text)).transpose()
+    }
+
+    fn write(&self, field: &'static str, ext: &mut ExtFields) {
+        if let Some(value) = self {
+            ext.set(field, value);
+        }
+    }
+}
