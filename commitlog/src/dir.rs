@@ -1,6 +1,6 @@
 //! The seam between the log and the world: a directory of files with positioned writes.
 //!
-//! Implementors pass the suite in
+//! Two implementors: [`crate::DiskDir`] and [`crate::faulty::FaultyDisk`]. Both pass the suite in
 //! `tests/conformance.rs`, which is this contract in executable form.
 
 use std::fmt::Debug;

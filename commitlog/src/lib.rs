@@ -13,13 +13,14 @@
 //!         | positioned writes, sync     ^ maps           +---------------------+
 //!         v                             |                     | read_at
 //!   +--------------- LogDir, SegmentIo -----------------------v----+
-//!   | DiskDir: a real directory     |                              |
+//!   | DiskDir: a real directory     | FaultyDisk: in memory        |
 //!   +--------------------------------------------------------------+
 //! ```
 
 mod dir;
 mod disk;
 mod error;
+pub mod faulty;
 pub mod frame;
 mod index;
 mod log;

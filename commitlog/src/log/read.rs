@@ -98,7 +98,9 @@ impl CommitLog {
             let mut bytes = 0;
             let mut next = from;
             while next < to {
-                let Some(run) = self.locate(next, to - next, max_bytes - bytes, frames.is_empty())? else {
+                let Some(run) =
+                    self.locate(next, to - next, max_bytes.saturating_sub(bytes), frames.is_empty())?
+                else {
                     break;
                 };
                 next += run.spans.len() as u64;
