@@ -11,8 +11,8 @@ mod support;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::*;
-use trireme_commitlog::faulty::FaultyDisk;
-use trireme_commitlog::{CommitLog, EditError, LogId, OpenError};
+use trireme_commitlog::faulty::{FaultyDisk, Injection, Op};
+use trireme_commitlog::{AppendError, CommitLog, EditError, LogId, MaintainError, OpenError};
 
 const SEEDS: u64 = 400;
 const STEPS: u64 = 120;
@@ -96,9 +96,11 @@ impl Run {
             0..50 => self.append(),
             50..60 => self.flush(),
             60..65 => self.log.mark_synced().is_ok(),
-            65..72 => self.log.maintain().is_ok(),
+            65..72 => !matches!(self.log.maintain(), Err(MaintainError::Fault(_))),
             72..79 => self.truncate(),
-            79..83 => self.trim(),
+            79..81 => self.trim(),
+            81..82 => self.fail_sync(),
+            82..83 => self.fill_up(),
             83..84 => self.reset(),
             84..92 => {
                 self.read();
@@ -130,6 +132,10 @@ impl Run {
                 self.model.entries.push(entry(offset));
                 true
             }
+            Err(AppendError::Full { .. }) => {
+                self.model.assert_is(&self.log);
+                true
+            }
             Err(_) => {
                 // It may or may not have reached the disk, wholly; where it would lie follows from the length.
                 let at = self.log.next_physical_offset();
@@ -144,6 +150,27 @@ impl Run {
         let Ok(flushed) = self.log.flush() else { return false };
         assert_eq!(flushed, self.model.last());
         self.model.durable = self.model.entries.len();
+        true
+    }
+
+    /// A sync fails. The log must stop; what it held in memory is not lost if only the process ends.
+    fn fail_sync(&mut self) -> bool {
+        self.disk.inject(Injection::eio(Op::Sync, 0));
+        if self.log.flush().is_ok() {
+            self.disk.heal();
+            return self.flush();
+        }
+        self.disk.heal();
+        assert!(self.log.flush().is_err() && self.log.mark_synced().is_err() && self.log.maintain().is_err());
+        let next = id(self.term, self.model.last().map_or(0, |last| last.index + 1));
+        assert!(matches!(try_append(&self.log, next, 10), Err(AppendError::Fault(_))));
+        self.rng.random_bool(0.5) && self.kill()
+    }
+
+    /// The disk fills up, and is freed again by the next crash, or by the next of these.
+    fn fill_up(&mut self) -> bool {
+        let some = self.disk.used() + self.rng.random_range(0..SEGMENT);
+        self.disk.set_capacity(self.rng.random_bool(0.7).then_some(some));
         true
     }
 
@@ -214,6 +241,7 @@ impl Run {
     fn crash(&mut self, before: &Model) {
         // Recovery too may meet a power cut, and another one.
         self.log = loop {
+            self.disk.set_capacity(None);
             self.disk.crash(if self.rng.random_ratio(1, 4) { None } else { Some(self.rng.random()) });
             if self.rng.random_ratio(1, 3) {
                 self.disk.cut_power_after(self.rng.random_range(0..10));

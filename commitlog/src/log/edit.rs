@@ -40,8 +40,9 @@ impl CommitLog {
             Some(index) => self.id_of(index)?,
             None => None,
         };
-        let cut = self.cut_in_memory(next, kept)?;
+        // Before the active segment changes: upkeep may be preparing the one behind it.
         let _files = self.files.lock();
+        let cut = self.cut_in_memory(next, kept)?;
         self.lower_mark(&cut)?;
         self.cut_on_disk(&cut)?;
         self.check();
@@ -73,10 +74,8 @@ impl CommitLog {
         let (base, tail, written_end) = match reopened {
             None => {
                 let keep = (next - state.active.first_index) as usize;
-                let tail = match state.active.offsets.get(keep) {
-                    Some(&offset) => old_base + crate::index::unpack(offset),
-                    None => old_tail,
-                };
+                // `next` is in the log, and no sealed segment holds it or ends with it.
+                let tail = old_base + state.active.span(keep as u64, old_tail - old_base).pos;
                 state.active.offsets.truncate(keep);
                 (old_base, tail, old_tail)
             }
