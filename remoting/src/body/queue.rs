@@ -19,14 +19,14 @@ bodies! {
     /// Request of `LOCK_BATCH_MQ` (41) and `UNLOCK_BATCH_MQ` (42).
     #[derive(Default, Eq)]
     pub struct LockBatchBody {
-        /// The group.
-        pub consumer_group: String,
         /// The member that wants, or gives back, the locks.
         pub client_id: String,
-        /// Whether other replicas are not to be asked.
-        pub only_this_broker: bool,
+        /// The group.
+        pub consumer_group: String,
         /// The queues.
         pub mq_set: BTreeSet<MessageQueue>,
+        /// Whether other replicas are not to be asked.
+        pub only_this_broker: bool,
     }
 
     /// Answer to `LOCK_BATCH_MQ` (41).

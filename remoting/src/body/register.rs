@@ -71,6 +71,7 @@ impl RegisterBrokerBody {
                 wrapper.topic_queue_mapping_info_map.insert(topic, mapping);
             }
         }
+        input.finish()?;
         Ok(Self { filter_server_list, topic_config_serialize_wrapper: wrapper })
     }
 
@@ -155,6 +156,12 @@ impl Inflate<'_> {
             return Err(RegisterBodyError::Inflate(io::ErrorKind::UnexpectedEof.into()));
         }
         Ok(part)
+    }
+
+    /// Steps over what a later version may have added; the stream's checksum is verified at its end.
+    fn finish(&mut self) -> Result<(), RegisterBodyError> {
+        io::copy(&mut self.stream, &mut io::sink())?;
+        Ok(())
     }
 }
 

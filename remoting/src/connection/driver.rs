@@ -171,6 +171,7 @@ impl<'a> Read<'a> {
 
     fn dispatch(&mut self, frame: Frame) {
         self.first_frame_seen = true;
+        self.partial_since = None;
         if frame.is_response() {
             let opaque = frame.opaque;
             if !self.connection.shared.pending.complete(frame) {
@@ -223,8 +224,6 @@ impl<'a> Read<'a> {
         if self.buffer.is_empty() {
             self.partial_since = None;
         } else {
-            // A new part begins when frames were taken off in between; the buffer's start is not tracked, so
-            // a frame gets at most one reading more of time than it has.
             self.partial_since.get_or_insert_with(Instant::now);
             let deadline = self.next_deadline();
             if deadline < timer.deadline() {

@@ -19,7 +19,7 @@ mod reason;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -54,6 +54,8 @@ struct Shared {
     active_ms: AtomicU64,
     /// Permit for the writer: the outbox is no longer empty, or closed.
     wake_writer: Notify,
+    /// Whether the outbox is closed, for those who only look.
+    is_closed: AtomicBool,
     /// For the reader and all who wait for room: the connection is closed.
     closed: Notify,
 }
@@ -78,6 +80,7 @@ impl Connection {
                 opened: Instant::now(),
                 active_ms: AtomicU64::new(0),
                 wake_writer: Notify::new(),
+                is_closed: AtomicBool::new(false),
                 closed: Notify::new(),
             }),
         }
@@ -100,7 +103,7 @@ impl Connection {
 
     /// Whether the connection is closed, by whichever side.
     pub fn is_closed(&self) -> bool {
-        self.shared.outbox.lock().closed().is_some()
+        self.shared.is_closed.load(Ordering::Acquire)
     }
 
     /// Why it is closed.
@@ -126,8 +129,7 @@ impl Connection {
             self.room().await?;
             let waiting = self.shared.pending.register();
             frame.set_request(waiting.opaque());
-            self.send(&frame)?;
-            drop(frame);
+            self.send(frame)?;
             waiting.answer().await.ok_or_else(|| self.closed_error())
         };
         match tokio::time::timeout(timeout, exchange).await {
@@ -142,7 +144,7 @@ impl Connection {
     pub fn oneway(&self, mut frame: Frame) -> Result<(), InvokeError> {
         frame.set_request(self.shared.pending.next_opaque());
         frame.set_oneway();
-        self.send(&frame)
+        self.send(frame)
     }
 
     /// Closes the connection: nothing more is accepted, what is queued is flushed for a bounded time, requests
@@ -161,7 +163,7 @@ impl Connection {
         self.close_with(CloseReason::Shutdown);
     }
 
-    pub(crate) fn send_response(&self, frame: &Frame) -> Result<(), InvokeError> {
+    pub(crate) fn send_response(&self, frame: Frame) -> Result<(), InvokeError> {
         self.send(frame)
     }
 
@@ -171,6 +173,7 @@ impl Connection {
 
     pub(crate) fn close_with(&self, reason: CloseReason) {
         if self.shared.outbox.lock().close(reason) {
+            self.shared.is_closed.store(true, Ordering::Release);
             self.shared.wake_writer.notify_one();
             self.shared.closed.notify_waiters();
             self.shared.pending.fail_all();
@@ -197,7 +200,7 @@ impl Connection {
         }
     }
 
-    fn send(&self, frame: &Frame) -> Result<(), InvokeError> {
+    fn send(&self, frame: Frame) -> Result<(), InvokeError> {
         let pushed =
             self.shared.outbox.lock().push(frame, self.shared.options.max_frame, &self.shared.pressure);
         match pushed {

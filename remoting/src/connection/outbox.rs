@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::{CloseReason, FrameError, Pressure};
-use crate::frame::Frame;
+use crate::frame::{Body, Frame};
 
 /// Body parts up to this size are copied behind their header: cheaper than an entry of a vectored write.
 const COPY_MAX: usize = 2048;
@@ -54,7 +54,7 @@ impl Outbox {
     /// Encodes `frame` behind what is queued. The bytes are counted before the writer can see them.
     pub(super) fn push(
         &mut self,
-        frame: &Frame,
+        frame: Frame,
         max_frame: usize,
         pressure: &Pressure,
     ) -> Result<Pushed, PushError> {
@@ -65,16 +65,22 @@ impl Outbox {
         let start = self.tail.len();
         frame.encode_header(&mut self.tail, max_frame).map_err(PushError::Frame)?;
         let mut bytes = self.tail.len() - start;
-        for part in frame.body.parts() {
-            bytes += part.len();
-            if part.len() <= COPY_MAX {
-                self.tail.extend_from_slice(part);
-            } else {
-                self.seal_tail();
-                self.runs.push_back(part.clone());
-            }
+        bytes += frame.body.len();
+        match frame.body {
+            Body::Empty => {}
+            Body::One(part) => self.push_part(part),
+            Body::Many(parts) => parts.into_iter().for_each(|part| self.push_part(part)),
         }
         Ok(Pushed { was_empty, queued: pressure.queue(bytes) })
+    }
+
+    fn push_part(&mut self, part: Bytes) {
+        if part.len() <= COPY_MAX {
+            self.tail.extend_from_slice(&part);
+        } else {
+            self.seal_tail();
+            self.runs.push_back(part);
+        }
     }
 
     /// Moves everything queued into `batch`, which is empty; false if there was nothing.

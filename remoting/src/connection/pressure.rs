@@ -89,7 +89,7 @@ impl Pressure {
     pub(crate) fn end_request(&self, bytes: usize) {
         self.inbound.release(bytes);
         let before = self.in_flight.fetch_sub(1, Ordering::AcqRel);
-        if before == self.max_in_flight || (before == 1 && self.is_draining()) {
+        if before >= self.max_in_flight || (before == 1 && self.is_draining()) {
             self.eased.notify_waiters();
         }
     }

@@ -85,7 +85,7 @@ impl Responder {
         frame.serialize = self.serialize;
         frame.language = Language::Java;
         frame.version = version::OURS;
-        match self.connection.send_response(&frame) {
+        match self.connection.send_response(frame) {
             Ok(()) => {}
             Err(InvokeError::Frame(error)) => {
                 let refusal = Frame::response(response::SYSTEM_ERROR).with_remark(format!("answer: {error}"));

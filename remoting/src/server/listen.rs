@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
-use tokio::task::{AbortHandle, JoinSet};
-use tracing::{debug, warn};
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::warn;
 
 use super::RequestHandler;
 use crate::connection::{self, CloseReason, Connection, ConnectionOptions, InboundBudget, Socket};
@@ -63,7 +63,7 @@ pub struct BindError {
 pub struct Server {
     local_addr: SocketAddr,
     table: Arc<Table>,
-    accept: AbortHandle,
+    accept: JoinHandle<()>,
 }
 
 impl Server {
@@ -80,7 +80,7 @@ impl Server {
         let local_addr = listener.local_addr().map_err(failed)?;
         let table = Arc::new(Table::default());
         let inbound = Arc::new(InboundBudget::new(options.max_inbound_bytes));
-        let accept = tokio::spawn(accept(listener, options, inbound, handler, table.clone())).abort_handle();
+        let accept = tokio::spawn(accept(listener, options, inbound, handler, table.clone()));
         Ok(Self { local_addr, table, accept })
     }
 
@@ -98,8 +98,10 @@ impl Server {
     ///
     /// What is not answered within `drain` is cut off. Returns when the last connection has ended and its
     /// handler has heard of it.
-    pub async fn shutdown(self, drain: Duration) {
+    pub async fn shutdown(mut self, drain: Duration) {
         self.accept.abort();
+        // Waits until the listener is gone, so that the port is free on return; a cancelled task is an error.
+        let _ = (&mut self.accept).await;
         let mut draining = JoinSet::new();
         for connection in self.table.refuse_new() {
             draining.spawn(async move { connection.drain().await });
@@ -143,7 +145,7 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if let Err(refusal) = serve(stream, peer, &options, &inbound, &handler, &table) {
-                    debug!(%peer, %refusal, "connection refused");
+                    warn!(%peer, %refusal, "connection refused");
                 }
             }
             Err(error) => {
