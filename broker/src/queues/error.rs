@@ -22,7 +22,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A unit is missing or fails its checksum; the queue must be rebuilt from the commit log.
-    #[error("consume queue {queue} is damaged at queue offset {queue_offset}: {reason} in {}", path.display())]
+    #[error("queue {queue} is damaged at queue offset {queue_offset}: {reason} in {}", path.display())]
     DamagedQueue {
         /// The queue.
         queue: QueueId,
@@ -34,7 +34,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A key-index run fails its checks: entries from `first_physical_offset` on must be fed again.
-    #[error("key index run {} over physical offsets from {first_physical_offset} is damaged: {reason}", path.display())]
+    #[error("key index from {first_physical_offset} on is damaged: {reason} in {}", path.display())]
     DamagedRun {
         /// The run file.
         path: PathBuf,

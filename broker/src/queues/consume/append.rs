@@ -24,8 +24,8 @@ impl ConsumeQueues {
     /// Costs memory only, but for one write per `spill_units` appends of a queue and when all tails together
     /// pass their bound. Not durable before [`ConsumeQueues::flush`].
     ///
-    /// Errors: `Io` when a tail cannot be written (a full disk, say). The unit is then **not** taken and nothing
-    /// is lost: the same append may be tried again. Panics if `queue_offset` is not
+    /// Errors: `Io` when a tail cannot be written (a full disk, say). The unit is then **not** taken and
+    /// nothing is lost: the same append may be tried again. Panics if `queue_offset` is not
     /// [`ConsumeQueues::next_queue_offset`], if the physical offset does not grow or if the size is 0: the
     /// applier pairs this with the sequencer's stamp, and going on would serve wrong messages.
     pub fn append(&self, q: QueueId, queue_offset: u64, unit: Unit) -> Result<(), Error> {

@@ -21,7 +21,8 @@ pub(super) fn path(dir: &Path, q: QueueId, first_queue_offset: u64) -> PathBuf {
     topic_dir(dir, q.topic_id).join(format!("{}.{first_queue_offset:020}", q.queue_id))
 }
 
-/// The queue id and first queue offset that a file name stands for; `None` for a name never given by [`path`].
+/// The queue id and first queue offset that a file name stands for; `None` for a name never given by
+/// [`path`].
 pub(super) fn parse_name(name: &str) -> Option<(u32, u64)> {
     let (queue_id, first) = name.split_once('.')?;
     let parsed = (parse_id(queue_id)?, first.parse().ok()?);

@@ -61,6 +61,8 @@ impl ConsumeQueues {
             let file = match self.chunk_file(queue, incarnation, chunk) {
                 Ok(file) => file,
                 Err(error) => {
+                    // A removal tells of itself at the latest when it lets go of `io`.
+                    let _io = queue.io.lock();
                     let state = queue.state.lock();
                     if state.removed || state.incarnation != incarnation {
                         return Ok(());

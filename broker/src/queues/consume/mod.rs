@@ -17,9 +17,9 @@
 //!   of memory. Open files are bounded by a cache.
 //!
 //! Locks, in the order in which they may nest: `writer` -> `queues` map -> a queue's `io` -> its `state`;
-//! `flushing` is taken before any of them, the file cache's and `unsynced_dirs` inside any of them. `io` is held
-//! over writes and removals of that queue's files but never over an `fdatasync`; `state` and the map are
-//! never held over a system call.
+//! `flushing` is taken before any of them, the file cache's and `unsynced_dirs` inside any of them. `io` is
+//! held over writes and removals of that queue's files but never over an `fdatasync`; `state` and the map
+//! are never held over a system call.
 
 mod append;
 mod chunk;
@@ -31,6 +31,9 @@ mod read;
 mod search;
 mod trim;
 mod unit;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -83,8 +86,8 @@ pub struct Position {
 
 /// All ConsumeQueues of one replica. Cloning gives another handle to the same queues.
 ///
-/// `append`, `truncate`, `reset_queue`, `remove_topic` and `reset` are for the one writer; everything else may be
-/// called from anywhere at any time. Calls that reach files block: keep them off the async runtime.
+/// `append`, `truncate`, `reset_queue`, `remove_topic` and `reset` are for the one writer; everything else
+/// may be called from anywhere at any time. Calls that reach files block: keep them off the async runtime.
 #[derive(Clone)]
 pub struct ConsumeQueues {
     shared: Arc<Shared>,

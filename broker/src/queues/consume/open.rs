@@ -1,13 +1,13 @@
 //! Opening after a restart: what the checkpoint promises against what the files hold.
 //!
-//! A checkpoint is recorded after a `flush`, so each queue's files must hold at least its recorded units. They
-//! may hold more at the end (spilled after the checkpoint: cut off, to be appended again) and less at the head
-//! (trimmed after the checkpoint). One question decides about a missing head:
+//! A checkpoint is recorded after a `flush`, so each queue's files must hold at least its recorded units.
+//! They may hold more at the end (spilled after the checkpoint: cut off, to be appended again) and less at
+//! the head (trimmed after the checkpoint). One question decides about a missing head:
 //!
 //! | the first file that is there | the head was | because |
 //! |---|---|---|
 //! | holds the recorded minimum | not touched | |
-//! | begins below `min_physical_offset` | trimmed | physical offsets grow, so all units before it were to be trimmed |
+//! | begins below `min_physical_offset` | trimmed | physical offsets grow along a queue |
 //! | begins above it | lost | `trim` always leaves the chunk of the last trimmed unit |
 
 use std::collections::{BTreeMap, HashMap};
@@ -36,8 +36,9 @@ pub struct Opened {
 
 /// A queue to be rebuilt from the commit log before anything is read from it.
 ///
-/// For the first message of the queue in the log, or at `position.next_queue_offset` if the log has none up to
-/// the checkpoint, call [`ConsumeQueues::reset_queue`]; then append the queue's messages up to the checkpoint.
+/// For the first message of the queue in the log, or at `position.next_queue_offset` if the log has none up
+/// to the checkpoint, call [`ConsumeQueues::reset_queue`]; then append the queue's messages up to the
+/// checkpoint.
 #[derive(Debug)]
 pub struct Rebuild {
     /// What the checkpoint says about the queue.
@@ -52,8 +53,9 @@ type Chunks = BTreeMap<u64, u64>;
 impl ConsumeQueues {
     /// Opens the queues below `dir` (created if missing) at exactly the checkpoint's `positions`.
     ///
-    /// Units behind a position are cut off, units below `min_physical_offset` (where the commit log begins) are
-    /// trimmed, queues without a position are removed. Reads two units or so per queue; the rest is checked
+    /// `min_physical_offset` is where the commit log begins: never above the checkpoint, since a log is
+    /// trimmed only as far as a checkpoint covers it. Units below it are trimmed, units behind a position
+    /// are cut off, queues without a position are removed. Reads a few units per queue; the rest is checked
     /// when read, or by [`ConsumeQueues::verify`].
     ///
     /// Errors: `Io`. Damage is not an error but named in [`Opened::rebuild`]. Panics if a position's minimum

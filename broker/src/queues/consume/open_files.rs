@@ -1,8 +1,8 @@
 //! A bounded cache of open chunk files.
 //!
-//! Ten thousand queues must not mean ten thousand descriptors. Eviction is second chance (clock): a use is one
-//! flag written under a short lock, and the files in steady use stay. A file evicted while somebody reads from it
-//! closes when the last reader drops it.
+//! Ten thousand queues must not mean ten thousand descriptors. Eviction is second chance (clock): a use is
+//! one flag written under a short lock, and the files in steady use stay. A file evicted while somebody
+//! reads from it closes when the last reader drops it.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -13,15 +13,16 @@ use crate::queues::Error;
 const RECORDS_PER_READ: usize = 170;
 
 impl ConsumeQueues {
-    /// Appends up to `max_units` units from queue offset `from` on to `out`, and returns the queue's bounds at that
-    /// instant: an answer with no unit but `min_queue_offset <= from` tells that the reader has caught up.
+    /// Appends up to `max_units` units from queue offset `from` on to `out`, and returns the queue's bounds
+    /// at that instant: an answer with no unit but `min_queue_offset <= from` tells that the reader has
+    /// caught up.
     ///
-    /// Nothing is read outside the bounds. Fewer units than wanted and there come only where the queue ends or was
-    /// trimmed meanwhile. The tail is copied under the queue's lock; files are read with no lock held and no
-    /// allocation but `out`'s.
+    /// Nothing is read outside the bounds. Fewer units than wanted and there come only where the queue ends
+    /// or was trimmed meanwhile. The tail is copied under the queue's lock; files are read with no lock
+    /// held and no allocation but `out`'s.
     ///
-    /// Errors: `DamagedQueue` if a unit fails its checksum or a file lacks it (`out` then holds the sound units
-    /// before it), `Io`. Safe against everything the writer does meanwhile.
+    /// Errors: `DamagedQueue` if a unit fails its checksum or a file lacks it (`out` then holds the sound
+    /// units before it), `Io`. Safe against everything the writer does meanwhile.
     pub fn read(
         &self,
         q: QueueId,
@@ -117,8 +118,8 @@ impl ConsumeQueues {
         at: u64,
     ) -> Result<std::sync::Arc<std::fs::File>, Error> {
         let file = self.chunk_file(queue, incarnation, chunk)?;
-        // The file may have been unlinked between our opening and caching it. Its removal has then cleared the
-        // cache already, so the entry is ours to take out: it would keep the disk space until evicted.
+        // The file may have been unlinked between our opening and caching it. Its removal has then cleared
+        // the cache already, so the entry is ours to take out: it would keep the disk space until evicted.
         if !queue.state.lock().still_has(incarnation, at) {
             self.shared.files.remove(ChunkKey { incarnation, chunk });
         }

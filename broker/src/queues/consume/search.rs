@@ -17,9 +17,9 @@ pub enum Boundary {
 impl ConsumeQueues {
     /// The first queue offset whose unit is not `before`; `next_queue_offset` if all are.
     ///
-    /// `before` must hold for a prefix of the queue and for nothing behind it. It is asked about some 20 to 30
-    /// units and may look into the commit log; its errors end the search. Appends that come meanwhile are not
-    /// looked at; what is trimmed meanwhile counts as `before`.
+    /// `before` must hold for a prefix of the queue and for nothing behind it. It is asked about some 20 to
+    /// 30 units and may look into the commit log; its errors end the search. Appends that come meanwhile
+    /// are not looked at; what is trimmed meanwhile counts as `before`.
     pub fn partition_point<E: From<Error>>(
         &self,
         q: QueueId,
@@ -41,9 +41,9 @@ impl ConsumeQueues {
 
     /// The queue offset for a store time (ms), as RocketMQ's `ConsumeQueue#getOffsetInQueueByTime`.
     ///
-    /// `store_time_ms` looks a unit's message up in the commit log; store times must not fall along the queue. For
-    /// a time between two messages `Lower` gives the later and `Upper` the earlier one. Where RocketMQ answers
-    /// 0 although offset 0 is trimmed, this answers `min_queue_offset`.
+    /// `store_time_ms` looks a unit's message up in the commit log; store times must not fall along the
+    /// queue. For a time between two messages `Lower` gives the later and `Upper` the earlier one. Where
+    /// RocketMQ answers 0 although offset 0 is trimmed, this answers `min_queue_offset`.
     pub fn offset_by_time<E: From<Error>>(
         &self,
         q: QueueId,

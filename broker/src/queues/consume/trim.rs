@@ -13,8 +13,9 @@ impl ConsumeQueues {
     /// Follows the commit log's trimming: no unit below `min_physical_offset` stays readable, and chunk files
     /// that hold nothing else are removed.
     ///
-    /// Reads one to some 30 units per queue, so it belongs on a thread that may block; appends and reads go on. A
-    /// queue that fails (damage, I/O) does not keep the others from being trimmed; the first error is returned.
+    /// Reads one to some 30 units per queue, so it belongs on a thread that may block; appends and reads go
+    /// on. A queue that fails (damage, I/O) does not keep the others from being trimmed; the first error is
+    /// returned.
     pub fn trim(&self, min_physical_offset: u64) -> Result<(), Error> {
         let mut outcome = Ok(());
         for queue in self.sorted_queues() {
@@ -41,8 +42,8 @@ impl ConsumeQueues {
                 return Ok(());
             }
             state.min = state.min.max(min.min(state.next()));
-            // The chunk of the last trimmed unit stays: it proves to `open` that what is missing before it was
-            // trimmed and not lost. Nor is the chunk removed that the tail will be written to.
+            // The chunk of the last trimmed unit stays: it proves to `open` that what is missing before it
+            // was trimmed and not lost. Nor is the chunk removed that the tail will be written to.
             let keep = self.shared.chunk_of(state.min.saturating_sub(1).min(state.spilled));
             (state.first_chunk..keep, state.incarnation)
         };
@@ -53,8 +54,8 @@ impl ConsumeQueues {
         Ok(())
     }
 
-    /// [`ConsumeQueues::partition_point`], but nearly always answered by the first unit: most queues lose nothing
-    /// to one trimmed segment, or everything.
+    /// [`ConsumeQueues::partition_point`], but nearly always answered by the first unit: most queues lose
+    /// nothing to one trimmed segment, or everything.
     fn first_at_or_above(&self, queue: &Queue, min_physical_offset: u64) -> Result<u64, Error> {
         let mut first = Vec::with_capacity(1);
         let bounds = self.read(queue.id, self.min_queue_offset(queue.id), 1, &mut first)?;
@@ -68,8 +69,8 @@ impl ConsumeQueues {
     /// Cuts the queue so that the next append takes `next_queue_offset`; the cut-off units are gone.
     ///
     /// For the writer, after a restart. Not made durable: what a crash brings back are units of committed
-    /// messages, and appending them again writes the same bytes. Errors: `Io`, with the queue already cut for readers.
-    /// Panics if `next_queue_offset` lies outside the queue's bounds.
+    /// messages, and appending them again writes the same bytes. Errors: `Io`, with the queue already cut
+    /// for readers. Panics if `next_queue_offset` lies outside the queue's bounds.
     pub fn truncate(&self, q: QueueId, next_queue_offset: u64) -> Result<(), Error> {
         let Some(queue) = self.queue(q) else {
             assert_eq!(next_queue_offset, 0, "queue {q} does not exist, so it cannot be cut");
@@ -125,8 +126,9 @@ impl ConsumeQueues {
 
     /// Forgets all of the queue and lets it begin anew, empty, at `next_queue_offset`.
     ///
-    /// For the writer: before a queue is rebuilt from the log (at the queue offset of the first message still in
-    /// the log), and for queues of an installed checkpoint. Errors: `Io`; then the queue is gone from the map.
+    /// For the writer: before a queue is rebuilt from the log (at the queue offset of the first message
+    /// still in the log), and for queues of an installed checkpoint. Errors: `Io`; then the queue is gone
+    /// from the map.
     pub fn reset_queue(&self, q: QueueId, next_queue_offset: u64) -> Result<(), Error> {
         let removed = self.shared.queues.write().remove(&q);
         if let Some(queue) = removed {

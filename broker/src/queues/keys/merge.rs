@@ -40,8 +40,8 @@ impl Merge {
         Ok(Merge { writer, sources, heads })
     }
 
-    /// Moves up to `entries` entries; `true` when all have been moved. What a step wrote is synced by its end, so
-    /// that [`Merge::finish`] does not pay for all of them.
+    /// Moves up to `entries` entries; `true` when all have been moved. What a step wrote is synced by its
+    /// end, so that [`Merge::finish`] does not pay for all of them.
     pub fn step(&mut self, entries: usize) -> Result<bool, Error> {
         for _ in 0..entries {
             let Some(mut head) = self.heads.peek_mut() else { return Ok(true) };

@@ -1,7 +1,7 @@
 //! The key index: messages of a topic by key, newest first.
 //!
-//! Entries are 24 bytes, a 64-bit hash of (topic, key) with the message's physical offset and store time, and lie in
-//! a small log-structured tree whose levels follow the commit log:
+//! Entries are 24 bytes, a 64-bit hash of (topic, key) with the message's physical offset and store time,
+//! and lie in a small log-structured tree whose levels follow the commit log:
 //!
 //! ```text
 //!   append ─> active table ─full─> frozen tables ──Work──> runs of one commit-log segment ──Work──> one run
@@ -14,11 +14,13 @@
 //! - A run never crosses the boundary of a commit-log segment, and all entries of one message share a table
 //!   and a run. So "indexed up to" is one physical offset.
 //! - Memory: the tables (bounded by `pending_entries_max`) and 4 KiB per run.
-//! - Nothing here starts a thread: sorting, writing and merging are [`Work`], which the owner takes and runs where
-//!   it may block. A run file is written under another name, synced and renamed: it is whole or absent.
+//! - Nothing here starts a thread: sorting, writing and merging are [`Work`], which the owner takes and
+//!   runs where it may block. A run file is written under another name, synced and renamed: it is whole or
+//!   absent.
 //! - Answers are candidates. Two keys may share a hash, so the caller compares the real topic and keys.
 //!
-//! Locks: `worker` before `state`; `state` is never held over a system call. In RocketMQ: `IndexService`, `IndexFile`.
+//! Locks: `worker` before `state`; `state` is never held over a system call. In RocketMQ: `IndexService`,
+//! `IndexFile`.
 
 mod entry;
 mod merge;
@@ -28,6 +30,8 @@ mod query;
 mod run;
 mod run_writer;
 mod table;
+#[cfg(test)]
+mod tests;
 mod trim;
 mod work;
 
@@ -63,7 +67,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// What a broker uses: 1 GiB ranges, runs of 64 Ki entries (1.5 MiB), at most 1 Mi entries pending (40 MiB).
+    /// What a broker uses: 1 GiB ranges, runs of 64 Ki entries (1.5 MiB), at most 1 Mi entries pending (40
+    /// MiB).
     pub const STANDARD: Options = Options {
         range_bytes: 1 << 30,
         table_entries: 4096,
@@ -135,9 +140,9 @@ struct State {
 impl KeyIndex {
     /// Indexes one key of the message at `physical_offset`; found by queries on return.
     ///
-    /// Call it once per key (UNIQ_KEY and each element of KEYS), message by message in log order. Costs a hash
-    /// and a few memory writes. A message that runs hold since before a restart is passed over, so the applier
-    /// may simply feed from its own position, if that is not above [`KeyIndex::indexed_up_to`].
+    /// Call it once per key (UNIQ_KEY and each element of KEYS), message by message in log order. Costs a
+    /// hash and a few memory writes. A message that runs hold since before a restart is passed over, so the
+    /// applier may simply feed from its own position, if that is not above [`KeyIndex::indexed_up_to`].
     ///
     /// Errors: [`Backlog`]. Panics if the physical offset falls.
     pub fn append(
@@ -171,8 +176,9 @@ impl KeyIndex {
         Ok(())
     }
 
-    /// Every message that starts below this physical offset (exclusive) is durably indexed, or trimmed. After a
-    /// restart the log must be fed from here on, or from where it begins if that is later; 0 for an empty index.
+    /// Every message that starts below this physical offset (exclusive) is durably indexed, or trimmed.
+    /// After a restart the log must be fed from here on, or from where it begins if that is later; 0 for an
+    /// empty index.
     pub fn indexed_up_to(&self) -> u64 {
         self.shared.state.lock().indexed_up_to
     }

@@ -27,10 +27,10 @@ use crate::queues::{Error, disk};
 impl KeyIndex {
     /// Opens the index below `dir` (created if missing).
     ///
-    /// Reads two pages per run; the rest is checked when read, or by [`KeyIndex::verify`]. Damage found is no
-    /// error: what it affects is removed, and [`KeyIndex::indexed_up_to`] says from where to feed the log again.
-    /// Errors: `Io`. Panics if an option is 0, `merge_fan_in` is less than 2, or `pending_entries_max` is less
-    /// than `run_entries`.
+    /// Reads two pages per run; the rest is checked when read, or by [`KeyIndex::verify`]. Damage found is
+    /// no error: what it affects is removed, and [`KeyIndex::indexed_up_to`] says from where to feed the
+    /// log again. Errors: `Io`. Panics if an option is 0, `merge_fan_in` is less than 2, or
+    /// `pending_entries_max` is less than `run_entries`.
     pub fn open(dir: &Path, options: Options) -> Result<KeyIndex, Error> {
         let Options { range_bytes, table_entries, run_entries, pending_entries_max, .. } = options;
         assert!(range_bytes > 0 && table_entries > 0 && run_entries > 0 && options.merge_step_entries > 0);

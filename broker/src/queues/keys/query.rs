@@ -9,8 +9,8 @@ use super::run::Run;
 use crate::queues::Error;
 
 impl KeyIndex {
-    /// Physical offsets of up to `max` messages of `topic` that have `key` and were stored between `begin_ms` and
-    /// `end_ms` (both inclusive), newest first, each once.
+    /// Physical offsets of up to `max` messages of `topic` that have `key` and were stored between
+    /// `begin_ms` and `end_ms` (both inclusive), newest first, each once.
     ///
     /// They are candidates: the caller compares the real topic and keys, and skips what was trimmed since.
     /// Blocks for two or three page reads per run whose time range fits. Errors: `DamagedRun`, `Io`.
@@ -54,7 +54,8 @@ impl KeyIndex {
         Ok(found)
     }
 
-    /// Reads every run: pages must pass their checksums, entries must be in order and as many as the footer says.
+    /// Reads every run: pages must pass their checksums, entries must be in order and as many as the footer
+    /// says.
     ///
     /// Every query checks the pages it reads; this finds damage in what nobody asked for. Errors: the first
     /// `DamagedRun` in log order, or `Io`.

@@ -4,9 +4,9 @@
 //!   [data page]... [fence page over data pages]... [fence page over fence pages]... ... [footer page]
 //! ```
 //!
-//! The topmost fence page, the root, stays in memory: 4 KiB for up to 44 million entries with one more page read
-//! per lookup below it. The file stays open as long as the run is used, so a query that began before the run was
-//! trimmed or merged away ends undisturbed.
+//! The topmost fence page, the root, stays in memory: 4 KiB for up to 44 million entries with one more page
+//! read per lookup below it. The file stays open as long as the run is used, so a query that began before
+//! the run was trimmed or merged away ends undisturbed.
 
 use std::fs::File;
 use std::ops::{ControlFlow, Range};
@@ -24,7 +24,8 @@ const FOOTER_BYTES: usize = 8 * 11;
 /// What a run holds, as its footer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Summary {
-    /// Runs are numbered in log order; a merged run takes the numbers of its sources, first to last (inclusive).
+    /// Runs are numbered in log order; a merged run takes the numbers of its sources, first to last
+    /// (inclusive).
     pub first_number: u64,
     pub last_number: u64,
     /// 0 for a run of tables; a merge makes one of the next level.

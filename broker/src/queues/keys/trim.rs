@@ -9,10 +9,11 @@ use super::{KeyIndex, LastIndexed, State};
 use crate::queues::{Error, disk};
 
 impl KeyIndex {
-    /// Follows the commit log's trimming: runs that hold nothing at or above `min_physical_offset` are removed.
+    /// Follows the commit log's trimming: runs that hold nothing at or above `min_physical_offset` are
+    /// removed.
     ///
-    /// What else lies below it goes with its run, later; queries may return it meanwhile. Errors: `Io`; a run that
-    /// could not be removed is out of use, and the next `open` finds it again.
+    /// What else lies below it goes with its run, later; queries may return it meanwhile. Errors: `Io`; a
+    /// run that could not be removed is out of use, and the next `open` finds it again.
     pub fn trim(&self, min_physical_offset: u64) -> Result<(), Error> {
         let mut worker = self.shared.worker.lock();
         let removed: Vec<_> = {
@@ -30,12 +31,13 @@ impl KeyIndex {
         removed.iter().try_for_each(|run| disk::remove_file(&run.path))
     }
 
-    /// Forgets every message that starts at or above `end_physical_offset`, and returns the physical offset from
-    /// which the log is to be fed again: `end_physical_offset`, or less where a run reaches across it, for runs go as a
-    /// whole. This is also how a damaged run is taken out: its first physical offset is in the error.
+    /// Forgets every message that starts at or above `end_physical_offset`, and returns the physical offset
+    /// from which the log is to be fed again: `end_physical_offset`, or less where a run reaches across it,
+    /// for runs go as a whole. This is also how a damaged run is taken out: its first physical offset is in
+    /// the error.
     ///
-    /// Not while the applier appends. Errors: `Io`; the entries are out of use all the same, but the next `open`
-    /// may find some again.
+    /// Not while the applier appends. Errors: `Io`; the entries are out of use all the same, but the next
+    /// `open` may find some again.
     pub fn truncate_after(&self, end_physical_offset: u64) -> Result<u64, Error> {
         let mut worker = self.shared.worker.lock();
         let (removed, feed_from) = {

@@ -32,8 +32,8 @@ struct Candidate {
 }
 
 impl KeyIndex {
-    /// The next step of work, if any is due and none is out. Cheap: ask after every batch of appends, and again
-    /// after each step.
+    /// The next step of work, if any is due and none is out. Cheap: ask after every batch of appends, and
+    /// again after each step.
     pub fn take_work(&self) -> Option<Work> {
         let mut state = self.shared.state.lock();
         let options = &self.shared.options;
@@ -44,10 +44,12 @@ impl KeyIndex {
         Some(Work { shared: self.shared.clone() })
     }
 
-    /// Makes every entry appended before the call durable: `indexed_up_to` passes the message of the last one.
+    /// Makes every entry appended before the call durable: `indexed_up_to` passes the message of the last
+    /// one.
     ///
-    /// Blocks for writing what is in memory; appends and queries go on. Leaves a small run each time, so call it at
-    /// checkpoints and at shutdown. Errors: `Io`; the entries are still in memory, and it may be tried again.
+    /// Blocks for writing what is in memory; appends and queries go on. Leaves a small run each time, so
+    /// call it at checkpoints and at shutdown. Errors: `Io`; the entries are still in memory, and it may be
+    /// tried again.
     pub fn flush(&self) -> Result<(), Error> {
         let mut worker = self.shared.worker.lock();
         let last = {
@@ -72,8 +74,9 @@ impl Work {
     /// Does one bounded step: writes a run of up to `pending_entries_max` entries, or moves up to
     /// `merge_step_entries` of a merge. Ask [`KeyIndex::take_work`] again afterwards.
     ///
-    /// Errors: `Io`; nothing is lost and the step is due again, so do not retry without a pause. `DamagedRun` from
-    /// a merge: merges rest until [`KeyIndex::truncate_after`] or [`KeyIndex::reset`] has removed the run.
+    /// Errors: `Io`; nothing is lost and the step is due again, so do not retry without a pause.
+    /// `DamagedRun` from a merge: merges rest until [`KeyIndex::truncate_after`] or [`KeyIndex::reset`] has
+    /// removed the run.
     pub fn run(self) -> Result<(), Error> {
         let shared = &*self.shared;
         let mut worker = shared.worker.lock();
@@ -132,7 +135,8 @@ impl State {
         self.frozen.iter().take_while(|table| range(table) == oldest).cloned().collect()
     }
 
-    /// The oldest merge that is due: all runs of a complete range, or `merge_fan_in` of one level in a growing one.
+    /// The oldest merge that is due: all runs of a complete range, or `merge_fan_in` of one level in a
+    /// growing one.
     fn merge_candidate(&self, options: &Options) -> Option<Candidate> {
         if self.is_damaged {
             return None;
