@@ -170,7 +170,7 @@ impl SegmentIndex {
         previous.is_some_and(|last| last < self.end) && self.end_pos() < segment_bytes
     }
 
-    /// Rebuilds the index by walking the segment's headers up to its filler. The inner error says where the walk
+    /// Rebuilds the index by walking the segment's headers up to its last entry. The inner error says where the walk
     /// failed and why.
     pub fn rebuild(
         segment: &Segment,
@@ -179,15 +179,11 @@ impl SegmentIndex {
         let mut reader = SegmentReader::new(&*segment.io, segment.base, segment_bytes);
         let mut offsets = Vec::new();
         let mut pos = 0;
-        loop {
+        for expected in segment.first_index..segment.next_index {
             let header = match reader.header(pos)? {
                 Ok(header) => header,
                 Err(error) => return Ok(Err((pos, error))),
             };
-            let expected = segment.first_index + offsets.len() as u64;
-            if header.kind == FILLER && expected == segment.next_index {
-                return Ok(Ok(SegmentIndex::in_memory(offsets, pos)));
-            }
             if header.kind == FILLER {
                 return Ok(Err((pos, FrameError::Filler)));
             }
@@ -197,6 +193,7 @@ impl SegmentIndex {
             offsets.push(pack(pos));
             pos += header.frame_len();
         }
+        Ok(Ok(SegmentIndex::in_memory(offsets, pos)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The walk over the segments from the synced mark's on: frame after frame, until something is not the next one.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::verdict::{Behind, Spot, Verdict, judge};
@@ -27,8 +28,26 @@ struct Stop {
     /// Which of the segments; one past the last when a filler closes the last one.
     nth: usize,
     pos: u64,
-    /// `None`: there is no file, which is as good as zeros.
-    error: Option<FrameError>,
+    why: Why,
+}
+
+enum Why {
+    /// There is no next segment, which is as good as zeros.
+    NoSegment,
+    /// What is there is not the next frame.
+    Frame(FrameError),
+    /// The mark and the frames before this contradict each other.
+    Mark(String),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::NoSegment => write!(f, "no next segment"),
+            Why::Frame(error) => write!(f, "{error}"),
+            Why::Mark(reason) => write!(f, "{reason}"),
+        }
+    }
 }
 
 /// What the walk starts from.
@@ -83,7 +102,7 @@ impl Walk<'_> {
                 return Ok(stop);
             }
         }
-        Ok(Stop { nth: self.segments.len(), pos: 0, error: None })
+        Ok(Stop { nth: self.segments.len(), pos: 0, why: Why::NoSegment })
     }
 
     /// Walks one segment; `None` when a filler closes it.
@@ -93,13 +112,15 @@ impl Walk<'_> {
         self.segments[nth].first_index = self.next.unwrap_or_default();
         let mut pos = 0;
         loop {
-            self.check_landmarks(base, pos)?;
+            if let Some(reason) = self.contradiction(base + pos) {
+                return Ok(Some(Stop { nth, pos, why: Why::Mark(reason) }));
+            }
             let durable = base + pos < self.mark.synced_end;
             let read = if durable { reader.header(pos) } else { reader.frame(pos) };
-            let header = match read.at("read", &log_name(base), self.store)?.and_then(|h| self.in_sequence(h))
-            {
+            let read = read.at("read", &log_name(base), self.store)?;
+            let header = match read.and_then(|header| self.in_sequence(header, durable)) {
                 Ok(header) => header,
-                Err(error) => return Ok(Some(Stop { nth, pos, error: Some(error) })),
+                Err(error) => return Ok(Some(Stop { nth, pos, why: Why::Frame(error) })),
             };
             if header.kind == FILLER {
                 return Ok(None);
@@ -115,30 +136,28 @@ impl Walk<'_> {
             self.last = Some(header.id);
             if durable && self.mark.synced_end < base + pos {
                 let reason = format!("frame {} reaches past the synced mark's end", header.id);
-                return Err(self.corrupt(base, header.physical_offset, base + pos, reason));
+                return Ok(Some(Stop { nth, pos, why: Why::Mark(reason) }));
             }
         }
     }
 
-    /// The mark names two entries by their ends; what was walked must agree.
-    fn check_landmarks(&self, base: u64, pos: u64) -> Result<(), OpenError> {
+    /// The mark names two entries by their ends; what was walked up to `offset` must agree.
+    fn contradiction(&self, offset: u64) -> Option<String> {
         let mark = self.mark;
-        for (what, end, id) in
-            [("synced", mark.synced_end, mark.synced), ("trimmed", mark.base, mark.trimmed)]
-        {
-            if base + pos == end && self.last.is_some() && self.last != id {
-                let (last, id) = (show(self.last), show(id));
-                let reason = format!("the mark says that entry {id} ({what}) ends here, the log has {last}");
-                return Err(self.corrupt(base, base, end, reason));
-            }
-        }
-        Ok(())
+        let landmarks = [("synced", mark.synced_end, mark.synced), ("trimmed", mark.base, mark.trimmed)];
+        let (what, _, id) = landmarks
+            .into_iter()
+            .find(|&(_, end, id)| offset == end && self.last.is_some() && self.last != id)?;
+        let (last, id) = (show(self.last), show(id));
+        Some(format!("the mark says that entry {id} ({what}) ends at {offset}, the log has {last}"))
     }
 
     /// Whether a frame, sound by itself, is the one that comes next.
-    fn in_sequence(&self, header: Header) -> Result<Header, FrameError> {
+    fn in_sequence(&self, header: Header, durable: bool) -> Result<Header, FrameError> {
         if header.kind == FILLER {
-            return if self.last == Some(header.id) { Ok(header) } else { Err(FrameError::Filler) };
+            // It closes the segment, so nothing durable may be behind it.
+            let closes = self.last == Some(header.id) && !durable;
+            return if closes { Ok(header) } else { Err(FrameError::Filler) };
         }
         let found = header.id.index;
         match self.next {
@@ -159,41 +178,59 @@ impl Walk<'_> {
     fn decide(&self, stop: &Stop) -> Result<(), OpenError> {
         // One past the last segment, behind its filler.
         let Some(segment) = self.segments.get(stop.nth) else { return Ok(()) };
-        let name = log_name(segment.base);
         let offset = segment.base + stop.pos;
-        let durable = offset < self.mark.synced_end;
-        let mut reader = SegmentReader::new(&*segment.io, segment.base, self.store.segment_bytes);
-        let spot = self.spot(&mut reader, stop.pos).at("read", &name, self.store)?;
-        let (behind, next_frame) = self.behind(stop.nth, stop.pos)?;
-        let verdict = judge(durable, spot, behind);
-        let why = stop.error.map(|error| error.to_string()).unwrap_or_default();
-        if verdict != Verdict::Corrupt {
-            if verdict == Verdict::Cut {
-                tracing::warn!(
-                    physical_offset = offset,
-                    last_log = show(self.last),
-                    ?spot,
-                    ?behind,
-                    why,
-                    "torn tail cut"
-                );
-            }
-            return Ok(());
+        if offset < self.mark.synced_end || matches!(stop.why, Why::Mark(_)) {
+            return Err(self.blame(segment, stop)?);
         }
-        // The range ends with the frame if its header can be believed, or where the next sound frame begins.
-        let to = match reader.header(stop.pos).at("read", &name, self.store)? {
-            Ok(header) => offset + header.frame_len(),
-            Err(_) => next_frame.unwrap_or(self.mark.synced_end).max(offset + HEADER_LEN as u64),
-        };
-        let context = match (durable, next_frame) {
-            (true, _) => format!("below the synced mark at {}", self.mark.synced_end),
-            (false, Some(next)) => format!("above the synced mark, but a sound frame follows at {next}"),
-            (false, None) => "above the synced mark".to_owned(),
-        };
-        Err(self.corrupt(segment.base, offset, to, format!("{why}, {context}")))
+        let mut reader = SegmentReader::new(&*segment.io, segment.base, self.store.segment_bytes);
+        let (behind, next_frame) = self.behind(stop.nth, stop.pos)?;
+        let before = next_frame.map_or(u64::MAX, |next| next - segment.base);
+        let spot = self.spot(&mut reader, stop.pos, before);
+        let spot = spot.at("read", &log_name(segment.base), self.store)?;
+        let last_log = show(self.last);
+        match judge(false, spot, behind) {
+            Verdict::End => Ok(()),
+            Verdict::Cut => {
+                let why = &stop.why;
+                tracing::warn!(physical_offset = offset, last_log, ?spot, ?behind, %why, "torn tail cut");
+                Ok(())
+            }
+            Verdict::Corrupt => {
+                // Trust resumes with the next sound frame, or behind this one if it is sound but in the wrong place.
+                let to = next_frame.unwrap_or(offset + HEADER_LEN as u64);
+                let reason = match spot {
+                    Spot::OutOfSequence => stop.why.to_string(),
+                    _ => format!("{}, and no lost write explains it: a sound frame follows", stop.why),
+                };
+                Err(self.corrupt(segment.base, offset, to, reason))
+            }
+        }
     }
 
-    fn spot(&self, reader: &mut SegmentReader<'_>, pos: u64) -> std::io::Result<Spot> {
+    /// Names the damage below the mark. The walk there looked at headers only and may have been led astray by one, so
+    /// everything before the stop is checked in full: the first bad frame is the one to name.
+    fn blame(&self, segment: &Walked, stop: &Stop) -> Result<OpenError, OpenError> {
+        let mut reader = SegmentReader::new(&*segment.io, segment.base, self.store.segment_bytes);
+        let mut why = stop.why.to_string();
+        let mut pos = 0;
+        while pos < stop.pos {
+            match reader.frame(pos).at("read", &log_name(segment.base), self.store)? {
+                Ok(header) => pos += header.frame_len(),
+                Err(error) => {
+                    why = error.to_string();
+                    break;
+                }
+            }
+        }
+        let (_, next_frame) = self.behind(stop.nth, pos)?;
+        let to = next_frame.unwrap_or(0).max(segment.base + pos + HEADER_LEN as u64);
+        let to = if next_frame.is_some() { to } else { to.max(self.mark.synced_end) };
+        let reason = format!("{why}, below the synced mark at {}", self.mark.synced_end);
+        Ok(self.corrupt(segment.base, segment.base + pos, to, reason))
+    }
+
+    /// What is at `pos`, when the next sound frame begins at `before`.
+    fn spot(&self, reader: &mut SegmentReader<'_>, pos: u64, before: u64) -> std::io::Result<Spot> {
         let header_end = pos + HEADER_LEN as u64;
         if reader.is_zero(pos, header_end)? {
             return Ok(Spot::Zero);
@@ -202,8 +239,9 @@ impl Walk<'_> {
             return Ok(Spot::OutOfSequence);
         }
         // Without a header that can be believed the frame's end is unknown: then only the header's own sectors count.
+        // One that reaches over a sound frame cannot be believed about its length.
         let end = match reader.header(pos)? {
-            Ok(header) => pos + header.frame_len(),
+            Ok(header) => (pos + header.frame_len()).min(before),
             Err(_) => header_end,
         };
         Ok(if reader.has_zero_sector(pos, end)? { Spot::Hole } else { Spot::Damaged })
