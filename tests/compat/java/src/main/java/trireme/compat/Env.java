@@ -1,6 +1,7 @@
 package trireme.compat;
 
 import java.io.PrintStream;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -182,12 +183,17 @@ final class Env implements AutoCloseable {
 
     /** The one message at this place of a queue, read by a pull consumer; waits until it can be read. */
     MessageExt read(MessageQueue queue, long offset) throws Exception {
+        return read(queue, offset, Check.SOON);
+    }
+
+    /** As above, for a message that may be held back for a while. */
+    MessageExt read(MessageQueue queue, long offset, Duration limit) throws Exception {
         if (reader == null) {
             reader = pullConsumer(name("reader"));
             reader.start();
         }
         MessageExt[] found = new MessageExt[1];
-        Check.eventually("message at " + queue + " offset " + offset, Check.SOON, () -> {
+        Check.eventually("message at " + queue + " offset " + offset, limit, () -> {
             PullResult result = reader.pullBlockIfNotFound(queue, "*", offset, 1);
             if (result.getPullStatus() != PullStatus.FOUND) {
                 return false;
