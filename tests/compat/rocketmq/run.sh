@@ -105,7 +105,7 @@ launch() {
   java "$@" -XX:+UseG1GC -XX:-OmitStackTraceInFastThrow \
     --add-opens=java.base/java.nio=ALL-UNNAMED --add-opens=java.base/sun.nio.ch=ALL-UNNAMED \
     --add-opens=java.base/jdk.internal.ref=ALL-UNNAMED --add-opens=java.base/java.lang=ALL-UNNAMED \
-    "-Duser.home=$home" "-Drocketmq.home.dir=$home" "-Dcompat.log.file=$data/$name.log" \
+    "-Djava.io.tmpdir=$home" "-Duser.home=$home" "-Drocketmq.home.dir=$home" "-Dcompat.log.file=$data/$name.log" \
     "-Drmq.logback.configurationFile=$here/logback.xml" -Drocketmq.client.logUseSlf4j=true \
     -cp "$classpath" "$main" -c "$config" >"$data/$name.out" 2>&1 </dev/null &
   pids[$name]=$!
