@@ -43,10 +43,10 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
-    /// An earlier `fdatasync` failed, so what it covered may be gone whatever later ones say.
-    #[error("an earlier fdatasync of {} failed: the consume queues must be reopened", path.display())]
+    /// An earlier sync failed, so what it covered may be gone whatever later ones say.
+    #[error("an earlier sync of {} failed: the consume queues must be reopened", path.display())]
     SyncFailed {
-        /// The file whose sync failed.
+        /// The file or directory whose sync failed.
         path: PathBuf,
     },
 }

@@ -36,6 +36,7 @@ mod unit;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -95,6 +96,8 @@ pub struct ConsumeQueues {
 
 struct Shared {
     dir: PathBuf,
+    /// `dir`, open from the start: a `syncfs` reports the failures since its descriptor was opened.
+    dir_handle: File,
     options: Options,
     queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
     files: OpenFiles,
@@ -107,7 +110,7 @@ struct Shared {
     tail_bytes: AtomicUsize,
     /// The next [`queue::State::incarnation`].
     next_incarnation: AtomicU64,
-    /// The file whose `fdatasync` failed first, if any did.
+    /// The file or directory whose sync failed first, if any did.
     sync_failed: OnceLock<PathBuf>,
 }
 

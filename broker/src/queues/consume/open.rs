@@ -11,7 +11,7 @@
 //! | begins above it | lost | `trim` always leaves the chunk of the last trimmed unit |
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -72,6 +72,7 @@ impl ConsumeQueues {
         let queues = ConsumeQueues {
             shared: Arc::new(Shared {
                 dir: dir.to_path_buf(),
+                dir_handle: File::open(dir).map_err(Error::io("open", dir))?,
                 options,
                 queues: RwLock::new(HashMap::with_capacity(positions.len())),
                 files: OpenFiles::new(options.open_files_max),

@@ -116,3 +116,40 @@ fn removal_beside_readers_and_flushes() {
     assert_eq!(chunk_files(dir.path(), QUEUE), [] as [PathBuf; 0]);
     assert_eq!(queues.tail_bytes(), 0);
 }
+
+/// Cutting a queue beside readers, again and again across whole chunk files: what is appended afterwards goes to the
+/// files that a restart finds, never to one that a reader had kept open.
+#[test]
+fn truncation_beside_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { open_files_max: 1, spill_units: 1, ..SMALL };
+    let queues = open(dir.path(), options, &[], 0);
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut units = Vec::new();
+                while !is_done.load(Ordering::Relaxed) {
+                    for from in [0, 7, 14, 21] {
+                        units.clear();
+                        queues.read(QUEUE, from, 2, &mut units).unwrap();
+                        for (offset, found) in (from..).zip(&units) {
+                            assert_eq!(*found, unit(offset));
+                        }
+                    }
+                }
+            });
+        }
+        for round in 0..400 {
+            append_up_to(&queues, QUEUE, 30);
+            queues.truncate(QUEUE, round % 30).unwrap();
+        }
+        append_up_to(&queues, QUEUE, 30);
+        is_done.store(true, Ordering::Relaxed);
+    });
+    queues.flush().unwrap();
+    let positions = queues.positions();
+    drop(queues);
+    let queues = open(dir.path(), options, &positions, 0);
+    assert_eq!(read_all(&queues, QUEUE), (0..30).map(unit).collect::<Vec<_>>());
+}

@@ -1,0 +1,181 @@
+//! The applier: walks committed entries and is the only one that changes replicated state.
+//!
+//! Per message it appends a 20-byte unit to a ConsumeQueue, in memory; per command it changes the
+//! state. After a run of entries it wakes whoever waits for the queues that grew. Saving the state to
+//! disk happens elsewhere (`saver.rs`), from copies made here between two entries.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use trireme_raft::LogId;
+use trireme_raft::proposal::Outcome;
+use trireme_raft::state_machine::{Applied, Carries, RestoreError, StateMachine};
+use trireme_remoting::message::StoredMessage;
+
+use crate::codec;
+use crate::entry::{Entry, Stored};
+use crate::features::pull::Parked;
+use crate::queues::consume::{ConsumeQueues, Position, QueueId, Unit};
+use crate::saver::Saver;
+use crate::state::{self, State};
+
+/// How long to wait before a ConsumeQueue is tried again that could not be written.
+const RETRY_EVERY: Duration = Duration::from_millis(50);
+
+/// The broker's state machine.
+pub struct Applier {
+    state: Arc<RwLock<State>>,
+    queues: ConsumeQueues,
+    parked: Parked,
+    saver: Saver,
+    saved: Option<LogId>,
+    grown: HashSet<QueueId>,
+}
+
+/// A checkpoint: what the state is made of, and how far each queue had come.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Checkpoint {
+    parts: std::collections::BTreeMap<String, Vec<u8>>,
+    /// Topic id, queue id, next queue offset.
+    queues: Vec<(u32, u32, u64)>,
+}
+
+impl Applier {
+    /// `saved` is the log id that `state` and `queues` were loaded at.
+    pub fn new(
+        state: Arc<RwLock<State>>,
+        queues: ConsumeQueues,
+        parked: Parked,
+        saver: Saver,
+        saved: Option<LogId>,
+    ) -> Self {
+        Self { state, queues, parked, saver, saved, grown: HashSet::new() }
+    }
+
+    fn commands(&mut self, entry: &Entry, outcome: &mut Outcome) {
+        let mut removed = Vec::new();
+        {
+            let mut state = self.state.write();
+            for (ordinal, command) in entry.commands.iter().enumerate() {
+                match state.apply(command) {
+                    Ok(topic) => removed.extend(topic),
+                    Err(refused) => outcome.refusals.push(state::refusal(ordinal, refused)),
+                }
+            }
+        }
+        for topic_id in removed {
+            if let Err(error) = self.queues.remove_topic(topic_id) {
+                // Files of a topic that is gone are never read again; they only take room.
+                tracing::warn!(topic_id, %error, "the queues of a deleted topic could not be removed");
+            }
+        }
+    }
+
+    fn messages(&mut self, entry: &Entry, payload_offset: u64) {
+        let mut last = None;
+        {
+            let state = self.state.clone();
+            let state = state.read();
+            for stored in entry.stored() {
+                let stored = stored.expect("the entry's checksum was right, so its writer made it so");
+                if state.topics.name(stored.queue.topic_id).is_none() {
+                    // Deleted between the message's check and here: it goes with its topic.
+                    continue;
+                }
+                self.queue(&stored, payload_offset);
+                last = Some(stored.at);
+            }
+        }
+        // Store times do not go back within an entry, so the last message has the latest.
+        let last = last.map(|at| StoredMessage::parse(&entry.messages[at as usize..]));
+        if let Some(Ok(message)) = last {
+            let mut state = self.state.write();
+            let latest = &mut state.general.last_store_timestamp;
+            *latest = (*latest).max(message.store_timestamp);
+        }
+    }
+
+    fn queue(&mut self, stored: &Stored, payload_offset: u64) {
+        let unit = Unit {
+            physical_offset: payload_offset + u64::from(stored.at),
+            size: stored.bytes,
+            tags_code: stored.tags_code,
+        };
+        // A committed message must be applied, so a disk that cannot take the queue's tail now is waited
+        // for; nothing behind it is applied meanwhile, and nothing is lost.
+        while let Err(error) = self.queues.append(stored.queue, stored.queue_offset, unit) {
+            tracing::error!(queue = %stored.queue, %error, "a ConsumeQueue cannot be written; waiting");
+            std::thread::sleep(RETRY_EVERY);
+        }
+        self.grown.insert(stored.queue);
+    }
+}
+
+impl StateMachine for Applier {
+    fn saved(&self) -> Option<LogId> {
+        self.saved
+    }
+
+    fn apply(&mut self, applied: &Applied) -> Outcome {
+        let mut outcome = Outcome { physical_offset: applied.physical_offset, refusals: Vec::new() };
+        if applied.carries == Carries::Nothing {
+            return outcome;
+        }
+        let entry = Entry::parse(&applied.payload).unwrap_or_else(|error| {
+            // Skipping it would make this replica differ from the others for ever.
+            panic!("entry {:?} at {} cannot be applied: {error}", applied.log_id, applied.physical_offset)
+        });
+        if !entry.commands.is_empty() {
+            self.commands(&entry, &mut outcome);
+        }
+        self.messages(&entry, applied.physical_offset);
+        outcome
+    }
+
+    fn applied(&mut self, applied: LogId) {
+        if !self.grown.is_empty() {
+            self.parked.arrived(self.grown.drain());
+        }
+        if self.saver.is_due() {
+            let parts = self.state.read().checkpoint();
+            self.saver.save(applied, parts, self.queues.positions());
+        }
+    }
+
+    fn checkpoint(&mut self) -> Vec<u8> {
+        let queues = self.queues.positions();
+        codec::encode(&Checkpoint {
+            parts: self.state.read().checkpoint(),
+            queues: queues
+                .iter()
+                .map(|p| (p.queue.topic_id, p.queue.queue_id, p.next_queue_offset))
+                .collect(),
+        })
+    }
+
+    fn restore(
+        &mut self,
+        log_id: LogId,
+        _physical_offset: u64,
+        checkpoint: &[u8],
+    ) -> Result<(), RestoreError> {
+        let refused = |reason: String| RestoreError { at: log_id.to_string(), reason };
+        let checkpoint: Checkpoint =
+            codec::decode("checkpoint", checkpoint).map_err(|error| refused(error.to_string()))?;
+        let state = State::restore(&checkpoint.parts).map_err(|error| refused(error.to_string()))?;
+        // The messages before the checkpoint are not here, so each queue starts where it had come to.
+        self.queues.reset().map_err(|error| refused(error.to_string()))?;
+        let mut positions = Vec::new();
+        for (topic_id, queue_id, next) in checkpoint.queues {
+            let queue = QueueId { topic_id, queue_id };
+            self.queues.reset_queue(queue, next).map_err(|error| refused(error.to_string()))?;
+            positions.push(Position { queue, min_queue_offset: next, next_queue_offset: next });
+        }
+        let parts = state.checkpoint();
+        *self.state.write() = state;
+        self.saver.save(log_id, parts, positions);
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Commits of positions on their way into the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::{CommitOffsets, Position};
+use crate::command::Command;
+use crate::replica::Shared;
+use crate::sequencer::SubmitError;
+
+/// Commits gather for this long when nobody waits for them: clients commit every five seconds, so a
+/// tenth of one changes nothing for them and makes one entry of thousands of commits.
+const GATHER_FOR: Duration = Duration::from_millis(100);
+/// The most positions of one entry.
+const MAX_POSITIONS: usize = 4096;
+/// The most positions that wait; beyond it a commit is refused, the client commits again.
+const MAX_WAITING: usize = 1_000_000;
+
+type Key = (String, String, u32);
+type Waiter = oneshot::Sender<Result<(), SubmitError>>;
+
+/// Positions that are not in the log yet. Local to the leader: a commit that was not answered may be
+/// lost with it, and clients commit again.
+pub struct Gather {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+    hurry: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    positions: HashMap<Key, i64>,
+    /// Told when everything that was gathered before them is applied.
+    waiters: Vec<Waiter>,
+}
+
+impl Gather {
+    /// Nothing waits.
+    pub fn new() -> Self {
+        Self { waiting: Mutex::default(), arrived: Notify::new(), hurry: Notify::new() }
+    }
+
+    /// Takes a position; one for the same queue that still waits is replaced. `false` if too many wait.
+    pub fn add(&self, group: &str, topic: &str, queue_id: u32, next: i64) -> bool {
+        let mut waiting = self.waiting.lock();
+        if waiting.positions.len() >= MAX_WAITING {
+            return false;
+        }
+        waiting.positions.insert((group.to_owned(), topic.to_owned(), queue_id), next);
+        drop(waiting);
+        self.arrived.notify_one();
+        true
+    }
+
+    /// Whether a position for this queue waits.
+    pub fn holds(&self, group: &str, topic: &str, queue_id: u32) -> bool {
+        let waiting = self.waiting.lock();
+        !waiting.positions.is_empty()
+            && waiting.positions.contains_key(&(group.to_owned(), topic.to_owned(), queue_id))
+    }
+
+    /// Resolves when everything taken so far is applied. What waits is proposed at once.
+    pub fn flushed(&self) -> oneshot::Receiver<Result<(), SubmitError>> {
+        let (tx, rx) = oneshot::channel();
+        self.waiting.lock().waiters.push(tx);
+        self.arrived.notify_one();
+        self.hurry.notify_one();
+        rx
+    }
+
+    fn take(&self) -> (HashMap<Key, i64>, Vec<Waiter>) {
+        let mut waiting = self.waiting.lock();
+        (std::mem::take(&mut waiting.positions), std::mem::take(&mut waiting.waiters))
+    }
+}
+
+/// Proposes what gathers, until it is aborted. One proposal at a time, so a later position never
+/// overtakes an earlier one, and what arrives meanwhile is the next.
+pub async fn run(shared: Arc<Shared>) {
+    loop {
+        shared.gather.arrived.notified().await;
+        tokio::select! {
+            () = tokio::time::sleep(GATHER_FOR) => {}
+            () = shared.gather.hurry.notified() => {}
+        }
+        let (positions, waiters) = shared.gather.take();
+        let mut result = Ok(());
+        let mut positions = positions.into_iter().map(|((group, topic, queue_id), next)| Position {
+            group,
+            topic,
+            queue_id,
+            next,
+        });
+        loop {
+            let some: Vec<Position> = positions.by_ref().take(MAX_POSITIONS).collect();
+            if some.is_empty() {
+                break;
+            }
+            let count = some.len();
+            let command = Command::CommitOffsets(CommitOffsets { positions: some });
+            if let Err(error) = shared.sequencer.propose(vec![command]).await {
+                tracing::info!(count, %error, "positions were not committed; their clients will commit again");
+                result = Err(error);
+            }
+        }
+        for waiter in waiters {
+            // Whoever asked may have gone.
+            let _ = waiter.send(result.clone());
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Request codes 11 and 361.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use trireme_remoting::body::SubscriptionData;
+use trireme_remoting::headers::{
+    PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullRequest, PullResponse,
+};
+use trireme_remoting::{Body, Frame, Responder, response};
+
+use super::parked::Waiting;
+use super::{Filter, Found, Limits, read};
+use crate::features::topics::perm;
+use crate::features::{groups, offsets};
+use crate::queues::consume::QueueId;
+use crate::replica::Shared;
+use crate::router::{Refusal, Router, is_forwarded};
+
+/// Messages of one answer, whatever the client asks for.
+const MAX_MESSAGES: usize = 1024;
+/// Bytes of one answer unless the client names less: fills a socket buffer, and a frame by far not.
+const MAX_BYTES: usize = 1024 * 1024;
+/// The longest a pull may wait.
+const MAX_SUSPEND: Duration = Duration::from_secs(60);
+/// The longest a pull may wait at the leader for a client of another replica.
+const FORWARDED_SUSPEND: Duration = Duration::from_secs(1);
+
+/// Answers a pull, parks it, or passes it on.
+///
+/// A follower may not know yet what the client saw at the leader: the subscription, the topic, or the
+/// message that it pulled last. Telling it so would set it back, so the leader is asked instead.
+pub fn pull(shared: &Arc<Shared>, request: Frame, responder: Responder) {
+    let behind = !shared.node.leadership().borrow().ready && !is_forwarded(&request);
+    let Pull { queue, offset, limits, filter, suspend } = match prepare(shared, &request) {
+        Ok(pull) => pull,
+        Err(_) if behind => return ask_leader(shared, request, responder),
+        Err(refusal) => return refusal.reply(responder),
+    };
+    match read(shared, queue, offset, limits, &filter) {
+        Ok(found) if found.code == response::PULL_OFFSET_MOVED && behind => {
+            ask_leader(shared, request, responder);
+        }
+        Ok(found) if found.code == response::PULL_NOT_FOUND && !suspend.is_zero() => {
+            let until = Instant::now() + suspend;
+            park(shared, Waiting { queue, offset, limits, filter, responder, until }, found);
+        }
+        Ok(found) => respond::found(responder, found),
+        Err(reason) => {
+            tracing::error!(%queue, offset, %reason, "a pull failed");
+            respond::error(responder, response::SYSTEM_ERROR, reason);
+        }
+    }
+}
+
+/// Passes a pull on. It may wait at the leader only as long as a forwarded request may take.
+fn ask_leader(shared: &Arc<Shared>, mut request: Frame, responder: Responder) {
+    request.ext.set("suspendTimeoutMillis", FORWARDED_SUSPEND.as_millis());
+    Router::reroute(shared, request, responder);
+}
+
+/// Parks a pull that found nothing. What arrived between the look and the parking was not announced to
+/// it, so the queue is looked at once more.
+fn park(shared: &Arc<Shared>, waiting: Waiting, found: Found) {
+    let queue = waiting.queue;
+    if let Some(back) = shared.parked.park(waiting) {
+        return respond::found(back.responder, found);
+    }
+    if shared.queues.next_queue_offset(queue) != found.bounds.next_queue_offset {
+        shared.parked.arrived(std::iter::once(queue));
+    }
+}
+
+struct Pull {
+    queue: QueueId,
+    offset: i64,
+    limits: Limits,
+    filter: Filter,
+    /// Zero: answer at once.
+    suspend: Duration,
+}
+
+fn prepare(shared: &Arc<Shared>, request: &Frame) -> Result<Pull, Refusal> {
+    let header = PullRequest::from_ext(&request.ext)?;
+    if shared.config.permission & perm::READ == 0 {
+        return Err(Refusal::new(response::NO_PERMISSION, "the broker does not allow pulling"));
+    }
+    check_group(shared, header.consumer_group)?;
+    let queue = queue_of(shared, header.topic, header.queue_id)?;
+    let filter = filter_of(shared, &header)?;
+    if header.sys_flag & PULL_COMMIT_OFFSET != 0 && header.commit_offset > 0 {
+        offsets::commit_along(
+            shared,
+            header.consumer_group,
+            header.topic,
+            queue.queue_id,
+            header.commit_offset,
+        );
+    }
+    let positive = |n: i64| u64::try_from(n).unwrap_or(0);
+    let suspend = if header.sys_flag & PULL_SUSPEND != 0 { header.suspend_timeout_millis } else { 0 };
+    Ok(Pull {
+        queue,
+        offset: header.queue_offset,
+        limits: Limits {
+            messages: usize::try_from(header.max_msg_nums).unwrap_or(0).clamp(1, MAX_MESSAGES),
+            bytes: header
+                .max_msg_bytes
+                .and_then(|n| usize::try_from(n).ok())
+                .filter(|n| *n > 0)
+                .unwrap_or(MAX_BYTES)
+                .min(4 * MAX_BYTES),
+        },
+        filter,
+        suspend: Duration::from_millis(positive(suspend)).min(MAX_SUSPEND),
+    })
+}
+
+fn check_group(shared: &Arc<Shared>, name: &str) -> Result<(), Refusal> {
+    let enabled = shared.state.read().groups.get(name).map(|group| group.consume_enable);
+    match enabled {
+        Some(true) => Ok(()),
+        Some(false) => {
+            Err(Refusal::new(response::NO_PERMISSION, format!("the consumer group {name} is disabled")))
+        }
+        None if shared.config.auto_create_group => {
+            crate::names::check_group(name)?;
+            groups::auto_create(shared, name);
+            Ok(())
+        }
+        None => Err(Refusal::new(
+            response::SUBSCRIPTION_GROUP_NOT_EXIST,
+            format!("the consumer group {name} does not exist and may not be made by its first consumer"),
+        )),
+    }
+}
+
+fn queue_of(shared: &Shared, topic_name: &str, queue_id: i32) -> Result<QueueId, Refusal> {
+    let state = shared.state.read();
+    let Some(topic) = state.topics.get(topic_name) else {
+        return Err(Refusal::new(
+            response::TOPIC_NOT_EXIST,
+            format!("the topic {topic_name} does not exist"),
+        ));
+    };
+    if topic.perm & perm::READ == 0 {
+        return Err(Refusal::new(response::NO_PERMISSION, format!("the topic {topic_name} may not be read")));
+    }
+    match u32::try_from(queue_id).ok().filter(|queue_id| *queue_id < topic.queues()) {
+        Some(queue_id) => Ok(QueueId { topic_id: topic.id, queue_id }),
+        None => Err(Refusal::new(
+            response::INVALID_PARAMETER,
+            format!("queue {queue_id} of the topic {topic_name} does not exist, it has {}", topic.queues()),
+        )),
+    }
+}
+
+fn filter_of(shared: &Shared, header: &PullRequest<'_>) -> Result<Filter, Refusal> {
+    let is_tag =
+        |kind: Option<&str>| kind.is_none_or(|kind| kind.is_empty() || kind == SubscriptionData::TAG);
+    let no_sql =
+        || Refusal::new(response::SYSTEM_ERROR, "this broker filters by tag only, not by SQL92 expressions");
+    if header.sys_flag & PULL_SUBSCRIPTION != 0 {
+        if !is_tag(header.expression_type) {
+            return Err(no_sql());
+        }
+        return Filter::parse(header.subscription.unwrap_or_default())
+            .map_err(|reason| Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, reason));
+    }
+    let Some(subscription) = shared.clients.subscription(header.consumer_group, header.topic) else {
+        return Err(Refusal::new(
+            response::SUBSCRIPTION_NOT_EXIST,
+            format!("the group {} has not subscribed to {}", header.consumer_group, header.topic),
+        ));
+    };
+    if subscription.sub_version < header.sub_version {
+        return Err(Refusal::new(
+            response::SUBSCRIPTION_NOT_LATEST,
+            format!(
+                "the subscription of {} to {} is newer than this broker knows",
+                header.consumer_group, header.topic
+            ),
+        ));
+    }
+    if subscription.is_tag() { Ok(Filter::from_subscription(&subscription)) } else { Err(no_sql()) }
+}
+
+/// Answers to pulls.
+pub mod respond {
+    use super::{Body, Found, Frame, PullResponse, Responder};
+
+    /// The answer of the pull table.
+    pub fn found(responder: Responder, found: Found) {
+        let header = PullResponse {
+            suggest_which_broker_id: 0,
+            next_begin_offset: found.next,
+            min_offset: i64::try_from(found.bounds.min_queue_offset).unwrap_or(i64::MAX),
+            max_offset: i64::try_from(found.bounds.next_queue_offset).unwrap_or(i64::MAX),
+            offset_delta: None,
+            topic_sys_flag: None,
+            group_sys_flag: None,
+            forbidden_type: None,
+        };
+        let body = if found.slices.is_empty() { Body::Empty } else { Body::Many(found.slices) };
+        responder.reply(Frame::response(found.code).with_ext(header.to_ext()).with_body(body));
+    }
+
+    /// An error.
+    pub fn error(responder: Responder, code: i32, reason: String) {
+        responder.reply(Frame::response(code).with_remark(reason));
+    }
+}

@@ -1,0 +1,166 @@
+//! Pulls that wait for messages.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use trireme_remoting::{Responder, response};
+
+use super::handler::respond;
+use super::{Filter, Limits, read};
+use crate::queues::consume::QueueId;
+use crate::replica::Shared;
+
+/// Pulls that may wait at a replica. One more is answered at once with "nothing found".
+const MAX_PARKED: usize = 100_000;
+
+/// A pull that found nothing.
+pub struct Waiting {
+    pub queue: QueueId,
+    /// Where it stands; moves on over messages that its filter does not want.
+    pub offset: i64,
+    pub limits: Limits,
+    pub filter: Filter,
+    pub responder: Responder,
+    pub until: Instant,
+}
+
+/// The parked pulls of a replica. Cheap to clone.
+#[derive(Clone)]
+pub struct Parked {
+    shared: Arc<Lot>,
+}
+
+struct Lot {
+    lot: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    queues: HashMap<QueueId, Vec<(u64, Waiting)>>,
+    count: usize,
+    next_number: u64,
+    /// When the earliest pull gives up; entries of pulls that were answered stay until their time.
+    deadlines: BinaryHeap<Reverse<(Instant, u64, QueueId)>>,
+    grown: Vec<QueueId>,
+}
+
+impl Parked {
+    /// Nothing waits.
+    pub fn new() -> Self {
+        Self { shared: Arc::new(Lot { lot: Mutex::default(), wake: Notify::new() }) }
+    }
+
+    /// Parks a pull; gives it back if too many wait.
+    pub fn park(&self, waiting: Waiting) -> Option<Waiting> {
+        let mut state = self.shared.lot.lock();
+        if state.count >= MAX_PARKED {
+            return Some(waiting);
+        }
+        let number = state.next_number;
+        state.next_number += 1;
+        state.count += 1;
+        let earliest = state.deadlines.peek().is_none_or(|Reverse((at, ..))| waiting.until < *at);
+        state.deadlines.push(Reverse((waiting.until, number, waiting.queue)));
+        state.queues.entry(waiting.queue).or_default().push((number, waiting));
+        drop(state);
+        if earliest {
+            self.shared.wake.notify_one();
+        }
+        None
+    }
+
+    /// Says that queues grew. Called by the applier once per run of entries; costs a look per queue.
+    pub fn arrived(&self, queues: impl Iterator<Item = QueueId>) {
+        let mut state = self.shared.lot.lock();
+        if state.count == 0 {
+            return;
+        }
+        let State { queues: waiting, grown, .. } = &mut *state;
+        let before = grown.len();
+        grown.extend(queues.filter(|queue| waiting.contains_key(queue)));
+        if grown.len() > before {
+            drop(state);
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Takes the pulls of queues that grew, and those whose time is over.
+    fn take(&self, now: Instant) -> (Vec<Waiting>, Vec<Waiting>) {
+        let mut state = self.shared.lot.lock();
+        let mut woken = Vec::new();
+        for queue in std::mem::take(&mut state.grown) {
+            woken.extend(state.queues.remove(&queue).into_iter().flatten().map(|(_, waiting)| waiting));
+        }
+        let mut over = Vec::new();
+        while let Some(Reverse((until, number, queue))) = state.deadlines.peek().copied() {
+            if until > now {
+                break;
+            }
+            state.deadlines.pop();
+            let Some(waiting) = state.queues.get_mut(&queue) else { continue };
+            if let Some(at) = waiting.iter().position(|(found, _)| *found == number) {
+                over.push(waiting.swap_remove(at).1);
+            }
+            if waiting.is_empty() {
+                state.queues.remove(&queue);
+            }
+        }
+        state.count -= woken.len() + over.len();
+        (woken, over)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.shared.lot.lock().deadlines.peek().map(|Reverse((at, ..))| *at)
+    }
+}
+
+/// Answers parked pulls when their queue grows or their time is over, until it is aborted.
+pub async fn run(shared: Arc<Shared>) {
+    let parked = shared.parked.clone();
+    loop {
+        let deadline = parked.next_deadline().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        tokio::select! {
+            () = parked.shared.wake.notified() => {}
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+        let (woken, over) = parked.take(Instant::now());
+        for waiting in woken {
+            retry(&shared, waiting, false);
+        }
+        for waiting in over {
+            retry(&shared, waiting, true);
+        }
+    }
+}
+
+/// Tries a pull again; parks it again if it still finds nothing and its time is not `over`.
+fn retry(shared: &Arc<Shared>, mut waiting: Waiting, over: bool) {
+    if waiting.responder.connection().is_closed() {
+        return;
+    }
+    let mut found = match read(shared, waiting.queue, waiting.offset, waiting.limits, &waiting.filter) {
+        Ok(found) => found,
+        Err(reason) => {
+            tracing::error!(queue = %waiting.queue, offset = waiting.offset, %reason, "a pull failed");
+            return respond::error(waiting.responder, response::SYSTEM_ERROR, reason);
+        }
+    };
+    let nothing = matches!(found.code, response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY);
+    if nothing && !over {
+        waiting.offset = found.next;
+        match shared.parked.park(waiting) {
+            None => return,
+            Some(back) => waiting = back,
+        }
+    }
+    if found.code == response::PULL_NOT_FOUND && found.next != waiting.offset {
+        found.code = response::PULL_RETRY_IMMEDIATELY;
+    }
+    respond::found(waiting.responder, found);
+}

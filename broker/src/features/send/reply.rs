@@ -1,0 +1,54 @@
+//! The answer to a send.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use trireme_remoting::headers::SendResponse;
+use trireme_remoting::message::OffsetMsgId;
+use trireme_remoting::{Frame, Responder, response};
+
+use crate::sequencer::{Receipt, SubmitError};
+
+/// A producer that waits for its answer.
+pub struct ProducerReply {
+    /// Its request.
+    pub responder: Responder,
+    /// The queue that the messages go to, as the producer shall see it.
+    pub queue_id: i32,
+    /// Goes into message ids.
+    pub store_host: SocketAddr,
+}
+
+impl ProducerReply {
+    /// Answers. `messages` are the physical offsets of the request's messages; RocketMQ names all of them
+    /// in the answer to a batch.
+    pub fn answer(self, result: Result<Receipt, SubmitError>, messages: impl Iterator<Item = u64>) {
+        let receipt = match result {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                let frame = Frame::response(error.code()).with_remark(error.to_string());
+                return self.responder.reply(frame);
+            }
+        };
+        let mut ids = String::new();
+        for physical_offset in messages {
+            if !ids.is_empty() {
+                ids.push(',');
+            }
+            let physical_offset = i64::try_from(physical_offset).expect("a log is shorter than 2^63 bytes");
+            let id = OffsetMsgId { store_host: self.store_host, physical_offset };
+            write!(ids, "{id}").expect("writing to a string cannot fail");
+        }
+        let header = SendResponse {
+            msg_id: &ids,
+            queue_id: self.queue_id,
+            queue_offset: i64::try_from(receipt.queue_offset).expect("a queue is shorter than 2^63 messages"),
+            transaction_id: None,
+            batch_uniq_id: None,
+            recall_handle: None,
+            region: Some("DefaultRegion"),
+            trace_on: Some(true),
+        };
+        self.responder.reply(Frame::response(response::SUCCESS).with_ext(header.to_ext()));
+    }
+}

@@ -1,0 +1,342 @@
+//! One replica of a broker group: opens the store, starts every part, serves, stops.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::task::JoinSet;
+use trireme_raft::node::{Node, Progress, StartError, Store};
+use trireme_raft::{LogId, StoredState};
+use trireme_remoting::message::{UniqKeyGenerator, properties, property};
+use trireme_remoting::server::BindError;
+use trireme_remoting::{Client, ClientOptions, Server, ServerOptions};
+
+use crate::applier::Applier;
+use crate::clock::Clock;
+use crate::config::BrokerConfig;
+use crate::disk::Disk;
+use crate::entry::Entry;
+use crate::features::clients::Clients;
+use crate::features::locks::Locks;
+use crate::features::offsets::Gather;
+use crate::features::pull::Parked;
+use crate::features::{clients, delay, offsets, pull};
+use crate::indexer;
+use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild, Unit};
+use crate::queues::keys::{self, KeyIndex};
+use crate::registration;
+use crate::router::Router;
+use crate::saver::{self, Saver};
+use crate::sequencer::Sequencer;
+use crate::state::State;
+
+/// How long open requests may take when the replica stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Why a broker replica does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The store or Raft.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The saved state does not decode.
+    #[error(
+        "the saved state in {path} is damaged: {reason}; replace this replica by a new one with a new id"
+    )]
+    State {
+        /// The store.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The ConsumeQueues or the key index.
+    #[error("derived files in {path}: {source}")]
+    Queues {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: crate::queues::Error,
+    },
+    /// The log cannot be read where derived files are to be rebuilt from it.
+    #[error("the commit log cannot be read while rebuilding derived files: {0}")]
+    Rebuild(String),
+    /// The client listener.
+    #[error("client port: {0}")]
+    Listen(#[from] BindError),
+}
+
+/// What every request handler sees.
+pub struct Shared {
+    /// As started.
+    pub config: BrokerConfig,
+    /// Raft.
+    pub node: Node,
+    /// Replicated state.
+    pub state: Arc<RwLock<State>>,
+    /// Message positions per queue.
+    pub queues: ConsumeQueues,
+    /// Message positions per key.
+    pub keys: KeyIndex,
+    /// The way into the log.
+    pub sequencer: Sequencer,
+    /// Consumers' positions on their way into the log.
+    pub gather: Gather,
+    /// Who is connected; local.
+    pub clients: Clients,
+    /// Locks of ordered queues; local.
+    pub locks: Locks,
+    /// Pulls that wait for messages; local.
+    pub parked: Parked,
+    /// Connections to the group's other replicas and to name servers.
+    pub remote: Client,
+    /// Wall-clock time.
+    pub clock: Clock,
+    /// Free room on the disk.
+    pub disk: Disk,
+    /// Told when topics changed, so that name servers are.
+    pub topics_changed: tokio::sync::Notify,
+    /// The first entry that the key index does not contain yet.
+    pub indexed: tokio::sync::watch::Sender<u64>,
+    /// What the broker adds to every message's properties.
+    pub property_suffix: String,
+    /// When this process started to serve, in milliseconds since 1970.
+    pub boot_timestamp: i64,
+    /// Ids for messages that come without.
+    pub unique_keys: UniqKeyGenerator,
+}
+
+/// A running broker replica.
+pub struct Broker {
+    shared: Arc<Shared>,
+    saver: Saver,
+    servers: Mutex<Vec<Server>>,
+    addr: SocketAddr,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Broker {
+    /// Starts a replica. `store_id` is a random number, used if the store is new.
+    ///
+    /// Returns when clients and peers are served; whether anybody leads the group then, is another
+    /// matter.
+    pub async fn start(config: BrokerConfig, clock: Clock, store_id: u128) -> Result<Self, BrokerError> {
+        let replica = config.replica();
+        let store = tokio::task::spawn_blocking(move || Store::open(&replica, store_id))
+            .await
+            .map_err(|error| BrokerError::Rebuild(error.to_string()))??;
+        let opened = {
+            let config = config.clone();
+            tokio::task::spawn_blocking(move || Opened::open(&config, store))
+                .await
+                .map_err(|error| BrokerError::Rebuild(error.to_string()))??
+        };
+        let Opened { store, state, queues, keys, saved } = opened;
+        let state = Arc::new(RwLock::new(state));
+        let parked = Parked::new();
+        let saver = Saver::new();
+        let hard = store.hard.clone();
+        let applier = Applier::new(state.clone(), queues.clone(), parked.clone(), saver.clone(), saved);
+        let node = Node::start(store, Box::new(applier)).await?;
+        let shared = Arc::new(Shared {
+            disk: Disk::new(config.store.clone(), config.disk_reserve_bytes),
+            sequencer: Sequencer::new(clock.clone()),
+            gather: Gather::new(),
+            clients: Clients::new(),
+            locks: Locks::new(),
+            remote: Client::new(ClientOptions::default(), None),
+            topics_changed: tokio::sync::Notify::new(),
+            indexed: tokio::sync::watch::channel(0).0,
+            boot_timestamp: clock.now_ms(),
+            property_suffix: property_suffix(&config),
+            unique_keys: UniqKeyGenerator::new(config.broker_addr().ip(), std::process::id(), salt(store_id)),
+            config,
+            node,
+            state,
+            queues,
+            keys,
+            parked,
+            clock,
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(saver.clone().run(hard, shared.queues.clone(), shared.keys.clone()));
+        tasks.spawn({
+            let shared = shared.clone();
+            let state = shared.state.clone();
+            let last = move || state.read().general.last_store_timestamp;
+            let disk = shared.disk.clone();
+            shared.sequencer.clone().run(shared.node.clone(), shared.queues.clone(), disk, last)
+        });
+        tasks.spawn(offsets::run(shared.clone()));
+        tasks.spawn(delay::run(shared.clone()));
+        tasks.spawn(pull::run(shared.clone()));
+        tasks.spawn(clients::run(shared.clone()));
+        tasks.spawn(indexer::run(shared.clone()));
+        tasks.spawn(registration::run(shared.clone()));
+        tasks.spawn(shared.disk.clone().watch());
+        let (servers, addr) = listen(&shared)?;
+        Ok(Self { shared, saver, servers: Mutex::new(servers), addr, tasks: Mutex::new(tasks) })
+    }
+
+    /// Where clients are served.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Raft's side of the replica: who leads, how far the log is.
+    pub fn node(&self) -> &Node {
+        &self.shared.node
+    }
+
+    /// The marks of the log.
+    pub fn progress(&self) -> Progress {
+        self.shared.node.progress()
+    }
+
+    /// Messages applied so far, over all queues.
+    pub fn message_count(&self) -> u64 {
+        self.shared.queues.positions().iter().map(|p| p.next_queue_offset).sum()
+    }
+
+    /// Resolves when the replica has stopped by itself: a failed disk, a broken invariant.
+    pub async fn stopped(&self) {
+        let mut leadership = self.shared.node.leadership();
+        // An error means that the watching task ended, which it does when Raft stopped.
+        let _ = leadership.wait_for(|now| now.role == trireme_raft::node::Role::Stopped).await;
+    }
+
+    /// Stops in order: takes no more requests, answers those that are open, saves the state.
+    pub async fn shutdown(&self) {
+        let servers = std::mem::take(&mut *self.servers.lock());
+        for server in servers {
+            server.shutdown(DRAIN).await;
+        }
+        self.shared.node.shutdown().await;
+        // Nothing is applied any more, so state, queues and the applied mark belong together.
+        let applied = *self.shared.node.applied().borrow();
+        if let Some(applied) = applied {
+            let parts = self.shared.state.read().checkpoint();
+            self.saver.save(applied, parts, self.shared.queues.positions());
+            self.saver.finish().await;
+        }
+        self.tasks.lock().abort_all();
+        self.shared.remote.shutdown();
+    }
+}
+
+/// As RocketMQ adds them: consumers' traces and request-reply read them.
+fn property_suffix(config: &BrokerConfig) -> String {
+    properties::build([
+        (property::CLUSTER, config.cluster.as_str()),
+        (property::MSG_REGION, "DefaultRegion"),
+        (property::TRACE_ON, "true"),
+    ])
+}
+
+fn salt(store_id: u128) -> u32 {
+    (store_id >> 96) as u32
+}
+
+fn listen(shared: &Arc<Shared>) -> Result<(Vec<Server>, SocketAddr), BrokerError> {
+    let router = Arc::new(Router::new(shared.clone()));
+    let mut addrs = vec![shared.config.listen];
+    if shared.config.vip_port && shared.config.listen.port() > 2 {
+        let mut vip = shared.config.listen;
+        vip.set_port(vip.port() - 2);
+        addrs.push(vip);
+    }
+    let mut servers = Vec::new();
+    for addr in addrs {
+        let server = Server::bind(addr, ServerOptions::default(), router.clone())?;
+        servers.push(server);
+    }
+    let addr = servers[0].local_addr();
+    Ok((servers, addr))
+}
+
+/// Everything that is read from the disk before the replica runs.
+struct Opened {
+    store: Store,
+    state: State,
+    queues: ConsumeQueues,
+    keys: KeyIndex,
+    saved: Option<LogId>,
+}
+
+impl Opened {
+    fn open(config: &BrokerConfig, store: Store) -> Result<Self, BrokerError> {
+        let damaged = |reason: String| BrokerError::State { path: config.store.clone(), reason };
+        let StoredState { log_id, parts } = store.hard.load_state().map_err(StartError::from)?;
+        // A store that was saved nothing yet starts with the state that every group starts with.
+        let state = match log_id {
+            Some(_) => State::restore(&parts).map_err(|error| damaged(error.to_string()))?,
+            None => State::new(&config.cluster, &config.group),
+        };
+        let positions = saver::positions(&parts).map_err(|error| damaged(error.to_string()))?;
+        let log_start = store.log.min_physical_offset();
+        let queues_path = config.store.join("consumequeue");
+        let opened = ConsumeQueues::open(&queues_path, consume::Options::STANDARD, &positions, log_start)
+            .map_err(|source| BrokerError::Queues { path: queues_path, source })?;
+        rebuild(&store, &opened.queues, &opened.rebuild, log_id)?;
+        let keys_path = config.store.join("index");
+        let options = keys::Options { range_bytes: config.segment_bytes, ..keys::Options::STANDARD };
+        let keys = KeyIndex::open(&keys_path, options)
+            .map_err(|source| BrokerError::Queues { path: keys_path, source })?;
+        Ok(Self { store, state, queues: opened.queues, keys, saved: log_id })
+    }
+}
+
+/// Rebuilds the queues whose files are damaged or shorter than they were saved, from the log.
+fn rebuild(
+    store: &Store,
+    queues: &ConsumeQueues,
+    damaged: &[Rebuild],
+    saved: Option<LogId>,
+) -> Result<(), BrokerError> {
+    let (Some(saved), false) = (saved, damaged.is_empty()) else { return Ok(()) };
+    let failed = |error: &dyn std::fmt::Display| BrokerError::Rebuild(error.to_string());
+    for one in damaged {
+        tracing::warn!(queue = %one.position.queue, reason = %one.reason, "rebuilding a ConsumeQueue from the log");
+    }
+    let mut waiting: HashSet<_> = damaged.iter().map(|one| one.position.queue).collect();
+    let all = waiting.clone();
+    let mut next = store.log.trimmed().map_or(0, |id| id.index + 1);
+    while next <= saved.index {
+        let frames =
+            store.log.read(next, saved.index + 1, 16 * 1024 * 1024).map_err(|error| failed(&error))?;
+        if frames.is_empty() {
+            break;
+        }
+        for frame in frames {
+            next = frame.id.index + 1;
+            if frame.kind != trireme_raft::proposal::KIND {
+                continue;
+            }
+            let entry = Entry::parse(&frame.payload()).map_err(|error| failed(&error))?;
+            for stored in entry.stored() {
+                let stored = stored.map_err(|error| failed(&error))?;
+                if !all.contains(&stored.queue) {
+                    continue;
+                }
+                if waiting.remove(&stored.queue) {
+                    queues.reset_queue(stored.queue, stored.queue_offset).map_err(|error| failed(&error))?;
+                }
+                let unit = Unit {
+                    physical_offset: frame.payload_physical_offset() + u64::from(stored.at),
+                    size: stored.bytes,
+                    tags_code: stored.tags_code,
+                };
+                queues.append(stored.queue, stored.queue_offset, unit).map_err(|error| failed(&error))?;
+            }
+        }
+    }
+    // Queues without a message in the log only remember where they were.
+    for Position { queue, next_queue_offset, .. } in damaged.iter().map(|one| one.position) {
+        if waiting.contains(&queue) {
+            queues.reset_queue(queue, next_queue_offset).map_err(|error| failed(&error))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Requests that only the leader may answer, at a replica that does not lead.
+//!
+//! While there is no leader a request waits for one: an election takes less than a second, and a client
+//! that were refused at once would use up its retries in a few milliseconds. What cannot have been done
+//! is tried again; what may have been done is answered "unknown", and the client decides.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use trireme_remoting::{Frame, InvokeError, Responder, response};
+
+use super::{Refusal, dispatch, plain};
+use crate::replica::Shared;
+use crate::sequencer::Sequencer;
+
+/// Marks a request that was passed on already, and carries the address of the client that sent it.
+const FORWARDED: &str = "TRIREME_FORWARDED";
+/// In an answer: where the leader takes requests, `host:port`.
+const LEADER: &str = "LEADER_ADDR";
+
+/// Requests that wait for a leader or its answer. One more is refused.
+const MAX_WAITING: usize = 16_384;
+/// Between two tries to reach a leader that is known but does not answer.
+const RETRY_EVERY: Duration = Duration::from_millis(50);
+
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether another replica passed this request on.
+pub fn is_forwarded(request: &Frame) -> bool {
+    request.ext.contains(FORWARDED)
+}
+
+/// The client's address, also when another replica passed its request on.
+pub fn born_host(request: &Frame, responder: &Responder) -> SocketAddr {
+    let told = request.ext.get(FORWARDED).and_then(|text| text.parse().ok());
+    told.unwrap_or_else(|| plain(responder.connection().peer_addr()))
+}
+
+/// The request as it is passed on.
+pub fn marked(mut request: Frame, born_host: Option<SocketAddr>) -> Frame {
+    match born_host {
+        Some(addr) => request.ext.set(FORWARDED, addr),
+        None => request.ext.set(FORWARDED, "-"),
+    }
+    request
+}
+
+/// Where the leader takes requests; `None` if there is none or it is us.
+pub fn leader(shared: &Shared) -> Option<String> {
+    let leader = shared.node.leadership().borrow().leader?;
+    if leader == shared.config.node {
+        return None;
+    }
+    shared.config.replicas.get(&leader).map(|addr| addr.broker.to_string())
+}
+
+/// Passes a request on to the leader and its answer back, waiting for a leader if there is none.
+pub fn forward(shared: Arc<Shared>, request: Frame, responder: Responder) {
+    let Some(waiting) = Waiting::enter() else {
+        let reason = format!("{MAX_WAITING} requests wait for a leader already");
+        return Refusal::new(response::SERVICE_NOT_AVAILABLE, reason).reply(responder);
+    };
+    tokio::spawn(async move {
+        let _waiting = waiting;
+        run(&shared, request, responder).await;
+    });
+}
+
+async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder) {
+    let deadline = Instant::now() + Sequencer::patience();
+    let mut leadership = shared.node.leadership();
+    let passed_on_already = is_forwarded(&request);
+    loop {
+        let now = leadership.borrow_and_update().clone();
+        if now.ready {
+            if let Ok(code) = request.request_code() {
+                dispatch(shared, code, request, responder);
+            }
+            return;
+        }
+        let other = leader(shared).filter(|_| !passed_on_already);
+        if let Some(addr) = other {
+            let copy = marked(request.clone(), Some(born_host(&request, &responder)));
+            let left = deadline.saturating_duration_since(Instant::now()).max(RETRY_EVERY);
+            match shared.remote.invoke(&addr, copy, left).await {
+                Ok(answer) => return pass_back(answer, &addr, responder),
+                // Never reached it, so it was not done.
+                Err(InvokeError::Connect { .. }) => {}
+                Err(error) => {
+                    let reason = format!("the outcome is unknown: {error}");
+                    return Refusal::new(response::SYSTEM_ERROR, reason).reply(responder);
+                }
+            }
+        }
+        if Instant::now() >= deadline {
+            let reason = "the group has no leader now; it is electing one, or too few replicas are alive";
+            return Refusal::new(response::SERVICE_NOT_AVAILABLE, reason).reply(responder);
+        }
+        // A leader that is known but cannot be reached is tried again shortly, dead or just starting.
+        let next_try =
+            if now.leader.is_some() && !passed_on_already { Instant::now() + RETRY_EVERY } else { deadline };
+        tokio::select! {
+            changed = leadership.changed() => if changed.is_err() {
+                return Refusal::new(response::SERVICE_NOT_AVAILABLE, "the replica is stopping").reply(responder);
+            },
+            () = tokio::time::sleep_until(next_try.min(deadline)) => {}
+        }
+    }
+}
+
+fn pass_back(answer: Frame, leader: &str, responder: Responder) {
+    let mut back = Frame::response(answer.code).with_body(answer.body);
+    back.remark = answer.remark;
+    back.ext = answer.ext;
+    back.ext.set(LEADER, leader);
+    responder.reply(back);
+}
+
+/// A place among those that wait.
+struct Waiting;
+
+impl Waiting {
+    fn enter() -> Option<Self> {
+        let before = WAITING.fetch_add(1, Ordering::Relaxed);
+        let place = Self;
+        (before < MAX_WAITING).then_some(place)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,60 @@
+//! Why a request is not done: a response code and words for a person.
+
+use std::future::Future;
+
+use trireme_remoting::{FieldError, Frame, Responder, response};
+
+use crate::names::NameError;
+use crate::sequencer::SubmitError;
+
+/// A refused request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// RocketMQ response code.
+    pub code: i32,
+    /// What is wrong and, where it is not obvious, what to do.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(code: i32, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    /// Answers with it.
+    pub fn reply(self, responder: Responder) {
+        responder.reply(Frame::response(self.code).with_remark(self.reason));
+    }
+}
+
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Self {
+        Self::new(response::SYSTEM_ERROR, error.to_string())
+    }
+}
+
+impl From<NameError> for Refusal {
+    fn from(error: NameError) -> Self {
+        Self::new(response::INVALID_PARAMETER, error.to_string())
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+/// Answers "success", or the refusal, when `done` is. For requests that are rare: it takes a task.
+pub fn answer_when(
+    responder: Responder,
+    done: impl Future<Output = Result<(), SubmitError>> + Send + 'static,
+) {
+    tokio::spawn(async move {
+        match done.await {
+            Ok(()) => responder.reply(Frame::response(response::SUCCESS)),
+            Err(error) => Refusal::from(error).reply(responder),
+        }
+    });
+}

@@ -1,0 +1,126 @@
+//! Saves the applied state now and then, so that a restart applies little again.
+//!
+//! Off the apply path: the applier hands over copies made between two entries; a task of its own makes
+//! the ConsumeQueues and the key index durable up to there, then writes the state with its log id as
+//! one batch. A crash in between leaves the older save, which is as good, only older.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::sync::{Notify, oneshot};
+use trireme_raft::{HardState, LogId, StoredState};
+
+use crate::codec;
+use crate::queues::consume::{ConsumeQueues, Position, QueueId};
+use crate::queues::keys::KeyIndex;
+
+/// Saves are at least this far apart.
+const EVERY: Duration = Duration::from_secs(5);
+const QUEUES: &str = "queues";
+
+/// A handle for the applier. Cheap to clone.
+#[derive(Clone)]
+pub struct Saver {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    next: Mutex<Next>,
+    arrived: Notify,
+}
+
+struct Next {
+    due: Instant,
+    waiting: Option<(LogId, BTreeMap<String, Vec<u8>>, Vec<Position>)>,
+    /// Something was handed over that is not on disk yet.
+    busy: bool,
+    done: Vec<oneshot::Sender<()>>,
+}
+
+impl Saver {
+    /// Nothing is saved before [`Saver::run`] runs.
+    pub fn new() -> Self {
+        let next = Next { due: Instant::now() + EVERY, waiting: None, busy: false, done: Vec::new() };
+        Self { shared: Arc::new(Shared { next: Mutex::new(next), arrived: Notify::new() }) }
+    }
+
+    /// Whether the last save is long enough ago. Local, so it may read a clock.
+    pub fn is_due(&self) -> bool {
+        Instant::now() >= self.shared.next.lock().due
+    }
+
+    /// Hands over what to save, in place of what was not saved yet.
+    pub fn save(&self, log_id: LogId, parts: BTreeMap<String, Vec<u8>>, queues: Vec<Position>) {
+        let mut next = self.shared.next.lock();
+        next.due = Instant::now() + EVERY;
+        next.waiting = Some((log_id, parts, queues));
+        next.busy = true;
+        self.shared.arrived.notify_one();
+    }
+
+    /// Saves what is handed over, until it is aborted.
+    pub async fn run(self, hard: HardState, queues: ConsumeQueues, keys: KeyIndex) {
+        loop {
+            self.shared.arrived.notified().await;
+            let Some((log_id, mut parts, positions)) = self.shared.next.lock().waiting.take() else {
+                continue;
+            };
+            let rows: Vec<(u32, u32, u64, u64)> = positions
+                .iter()
+                .map(|p| (p.queue.topic_id, p.queue.queue_id, p.min_queue_offset, p.next_queue_offset))
+                .collect();
+            parts.insert(QUEUES.into(), codec::encode(&rows));
+            let (hard, queues, keys) = (hard.clone(), queues.clone(), keys.clone());
+            let saving = move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+                queues.flush()?;
+                keys.flush()?;
+                hard.save_state(&StoredState { log_id: Some(log_id), parts })?;
+                Ok(())
+            };
+            match tokio::task::spawn_blocking(saving).await {
+                Ok(Ok(())) => tracing::debug!(%log_id, "state saved"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "the state could not be saved; a restart takes longer")
+                }
+                Err(error) => tracing::error!(%error, "saving the state failed"),
+            }
+            let mut next = self.shared.next.lock();
+            next.busy = next.waiting.is_some();
+            if !next.busy {
+                for done in next.done.drain(..) {
+                    // Whoever waited may have given up.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    /// Waits until what was handed over last is saved.
+    pub async fn finish(&self) {
+        let waiting = {
+            let mut next = self.shared.next.lock();
+            let (tx, rx) = oneshot::channel();
+            next.busy.then(|| next.done.push(tx)).map(|()| rx)
+        };
+        if let Some(done) = waiting {
+            // An error means that the saving task ended: then there is nothing to wait for.
+            let _ = done.await;
+        }
+    }
+}
+
+/// The queues' positions in a saved state.
+pub fn positions(parts: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Position>, codec::DecodeError> {
+    let Some(bytes) = parts.get(QUEUES) else { return Ok(Vec::new()) };
+    let rows: Vec<(u32, u32, u64, u64)> = codec::decode("queue positions", bytes)?;
+    Ok(rows
+        .into_iter()
+        .map(|(topic_id, queue_id, min_queue_offset, next_queue_offset)| Position {
+            queue: QueueId { topic_id, queue_id },
+            min_queue_offset,
+            next_queue_offset,
+        })
+        .collect())
+}

@@ -1,0 +1,442 @@
+//! The sequencer: what all requests of a leader go through on their way into the log.
+//!
+//! Requests encode their messages straight into the entry that is being gathered, under a short lock.
+//! One task takes gathered entries and proposes them, a few at a time under way. Whatever arrives while
+//! these are being replicated and synced is the next entry: no timer forms it, and an idle broker
+//! proposes at once.
+//!
+//! Queue offsets are handed out when an entry is *appended* (`Flight::stamp`), not here: an entry that
+//! Raft refuses takes none, so a queue has no gaps. The table they come from belongs to one term; a
+//! new leader starts with an empty one, after its own first entry is applied, and falls back on what
+//! the ConsumeQueues say.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use trireme_raft::LogId;
+use trireme_raft::node::{Leadership, Node};
+use trireme_raft::proposal::{Committed, Proposal, ProposeError, Refusal};
+use trireme_remoting::message::{MessageError, StoredMessageFields};
+use trireme_remoting::response;
+
+use crate::clock::Clock;
+use crate::command::Command;
+use crate::disk::Disk;
+use crate::entry::{self, EntryBuilder, Mark};
+use crate::features::send::ProducerReply;
+use crate::queues::consume::{ConsumeQueues, QueueId};
+
+/// An entry is closed when it has this many bytes of messages.
+const ENTRY_BYTES: usize = 1024 * 1024;
+/// An entry is closed when it has this many messages.
+const ENTRY_MESSAGES: usize = 1024;
+/// An entry is closed when it has this many commands.
+const ENTRY_COMMANDS: usize = 1024;
+/// Entries under way. More would be smaller, and the cost is per entry.
+const IN_FLIGHT: usize = 4;
+/// Messages that wait to be proposed, in bytes, before more are refused.
+const PENDING_BYTES: usize = 64 * 1024 * 1024;
+/// How long a request waits for a leader's first entry of its term before it is refused.
+const NO_LEADER_FOR: Duration = Duration::from_secs(3);
+
+/// Why something was not proposed, or was but is not known to be committed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// Refused before it entered the log: this replica does not lead. It may be tried elsewhere.
+    #[error("this replica does not lead its group")]
+    NotLeader,
+    /// Too much waits already.
+    #[error("too many messages wait to be stored ({0} bytes)")]
+    Busy(usize),
+    /// The disk is full.
+    #[error("the disk of the group's leader has no room for more messages")]
+    Full,
+    /// In the log, but leadership was lost before it was known to be committed.
+    #[error("the outcome is unknown: {0}")]
+    Unknown(String),
+    /// The message cannot be encoded.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// Committed, and refused by the state.
+    #[error("{reason}")]
+    Refused {
+        /// RocketMQ response code.
+        code: i32,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl SubmitError {
+    /// The response code for it: protocol sheet 6.4. Never "busy" when another try may succeed
+    /// elsewhere: Go clients give up on that code.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::NotLeader | Self::Full => response::SERVICE_NOT_AVAILABLE,
+            Self::Busy(_) => response::SYSTEM_BUSY,
+            Self::Unknown(_) => response::SYSTEM_ERROR,
+            Self::Message(_) => response::MESSAGE_ILLEGAL,
+            Self::Refused { code, .. } => *code,
+        }
+    }
+}
+
+/// A committed and applied submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The entry.
+    pub log_id: LogId,
+    /// Physical offset of the submission's first message.
+    pub physical_offset: u64,
+    /// Its queue offset; the others follow it.
+    pub queue_offset: u64,
+}
+
+/// Who hears of the outcome.
+pub enum Waiter {
+    /// A producer's request: answered from where the entry is applied.
+    Producer(ProducerReply),
+    /// A task of ours.
+    Task(oneshot::Sender<Result<Receipt, SubmitError>>),
+    /// Nobody.
+    None,
+}
+
+/// Adds one submission to the entry being gathered.
+pub struct Submission<'a> {
+    builder: &'a mut EntryBuilder,
+    scratch: &'a mut String,
+    /// When it is stored: not earlier than anything before it.
+    pub store_timestamp: i64,
+}
+
+impl Submission<'_> {
+    /// Encodes a message. `suffix` is appended to its properties.
+    pub fn message(
+        &mut self,
+        topic_id: u32,
+        tags_code: i64,
+        fields: &StoredMessageFields<'_>,
+        suffix: &str,
+    ) -> Result<(), MessageError> {
+        self.scratch.clear();
+        self.scratch.push_str(fields.properties);
+        if !fields.properties.is_empty() && !fields.properties.ends_with('\u{2}') {
+            self.scratch.push('\u{2}');
+        }
+        self.scratch.push_str(suffix);
+        let fields = StoredMessageFields {
+            properties: self.scratch,
+            store_timestamp: self.store_timestamp,
+            ..*fields
+        };
+        self.builder.message(topic_id, tags_code, &fields)
+    }
+
+    /// Adds a command.
+    pub fn command(&mut self, command: Command) {
+        self.builder.command(command);
+    }
+}
+
+/// Which part of an entry is whose.
+struct Share {
+    waiter: Waiter,
+    messages: std::ops::Range<usize>,
+    commands: std::ops::Range<usize>,
+}
+
+struct Gathered {
+    builder: EntryBuilder,
+    shares: Vec<Share>,
+}
+
+#[derive(Default)]
+struct Pending {
+    entries: VecDeque<Gathered>,
+    bytes: usize,
+    scratch: String,
+    last_store_timestamp: i64,
+    /// The term that is served; submissions are refused while there is none.
+    term: Option<u64>,
+}
+
+/// Takes submissions. Cheap to clone.
+#[derive(Clone)]
+pub struct Sequencer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pending: Mutex<Pending>,
+    arrived: Notify,
+    clock: Clock,
+}
+
+impl Sequencer {
+    /// Takes nothing before [`Sequencer::run`] serves a term.
+    pub fn new(clock: Clock) -> Self {
+        Self { shared: Arc::new(Shared { pending: Mutex::default(), arrived: Notify::new(), clock }) }
+    }
+
+    /// Adds what `add` puts into the submission to the entry being gathered, all or nothing. Does not
+    /// wait. The waiter hears of it, once, unless an error is returned.
+    pub fn submit(
+        &self,
+        waiter: Waiter,
+        add: impl FnOnce(&mut Submission<'_>) -> Result<(), MessageError>,
+    ) -> Result<(), (SubmitError, Waiter)> {
+        let mut pending = self.shared.pending.lock();
+        let pending = &mut *pending;
+        if pending.term.is_none() {
+            return Err((SubmitError::NotLeader, waiter));
+        }
+        if pending.bytes >= PENDING_BYTES {
+            return Err((SubmitError::Busy(pending.bytes), waiter));
+        }
+        if pending.entries.back().is_none_or(Gathered::is_full) {
+            pending.entries.push_back(Gathered { builder: EntryBuilder::new(4096), shares: Vec::new() });
+        }
+        let last = pending.entries.back_mut().expect("one was just pushed if there was none");
+        let store_timestamp = self.shared.clock.now_ms().max(pending.last_store_timestamp);
+        pending.last_store_timestamp = store_timestamp;
+        let before = last.builder.mark();
+        let mut submission =
+            Submission { builder: &mut last.builder, scratch: &mut pending.scratch, store_timestamp };
+        if let Err(error) = add(&mut submission) {
+            last.builder.rewind(before);
+            return Err((error.into(), waiter));
+        }
+        let after = last.builder.mark();
+        pending.bytes += after.bytes - before.bytes;
+        last.shares.push(Share {
+            waiter,
+            messages: before.messages..after.messages,
+            commands: before.commands..after.commands,
+        });
+        self.shared.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Submits commands and waits until they are applied.
+    pub async fn propose(&self, commands: Vec<Command>) -> Result<Receipt, SubmitError> {
+        self.propose_with(|submission| {
+            commands.into_iter().for_each(|command| submission.command(command));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Submits what `add` adds and waits until it is applied.
+    pub async fn propose_with(
+        &self,
+        add: impl FnOnce(&mut Submission<'_>) -> Result<(), MessageError>,
+    ) -> Result<Receipt, SubmitError> {
+        let (tx, rx) = oneshot::channel();
+        self.submit(Waiter::Task(tx), add).map_err(|(error, _)| error)?;
+        rx.await.unwrap_or_else(|_| Err(SubmitError::Unknown("the replica is stopping".into())))
+    }
+
+    /// Serves every term that this replica leads, until `node` stops.
+    pub async fn run(
+        self,
+        node: Node,
+        queues: ConsumeQueues,
+        disk: Disk,
+        last_store_timestamp: impl Fn() -> i64,
+    ) {
+        let mut leadership = node.leadership();
+        loop {
+            let ready = leadership.wait_for(|now| now.ready).await.map(|now| now.term);
+            let Ok(term) = ready else { return };
+            self.open(term, last_store_timestamp());
+            self.serve(term, &node, &queues, &disk, &mut leadership).await;
+            self.close();
+        }
+    }
+
+    fn open(&self, term: u64, last_store_timestamp: i64) {
+        let mut pending = self.shared.pending.lock();
+        pending.term = Some(term);
+        pending.last_store_timestamp = last_store_timestamp;
+    }
+
+    /// Refuses what was not proposed.
+    fn close(&self) {
+        let entries = {
+            let mut pending = self.shared.pending.lock();
+            pending.term = None;
+            pending.bytes = 0;
+            std::mem::take(&mut pending.entries)
+        };
+        for share in entries.into_iter().flat_map(|gathered| gathered.shares) {
+            share.waiter.tell(Err(SubmitError::NotLeader));
+        }
+    }
+
+    async fn serve(
+        &self,
+        term: u64,
+        node: &Node,
+        queues: &ConsumeQueues,
+        disk: &Disk,
+        leadership: &mut watch::Receiver<Leadership>,
+    ) {
+        let offsets = Arc::new(Mutex::new(QueueOffsets { queues: queues.clone(), next: HashMap::new() }));
+        let slots = Arc::new(Semaphore::new(IN_FLIGHT));
+        let still = |now: &Leadership| now.ready && now.term == term;
+        loop {
+            let slot = slots.clone().acquire_owned();
+            let slot = tokio::select! {
+                slot = slot => slot.expect("the semaphore is never closed"),
+                _ = leadership.wait_for(|now| !still(now)) => return,
+            };
+            let gathered = loop {
+                if !still(&leadership.borrow()) {
+                    return;
+                }
+                if let Some(gathered) = self.take() {
+                    break gathered;
+                }
+                tokio::select! {
+                    () = self.shared.arrived.notified() => {}
+                    _ = leadership.wait_for(|now| !still(now)) => return,
+                }
+            };
+            if disk.is_full() || !node.has_room(gathered.builder.encoded_bytes()) {
+                gathered.shares.into_iter().for_each(|share| share.waiter.tell(Err(SubmitError::Full)));
+                continue;
+            }
+            let (frame, marks) = gathered.builder.finish();
+            let flight = Arc::new(Flight { marks, queue_offsets: OnceLock::new() });
+            let stamping = flight.clone();
+            let offsets = offsets.clone();
+            let stamp = Box::new(move |payload: &mut [u8], at: u64| stamping.stamp(payload, at, &offsets));
+            let shares = gathered.shares;
+            node.propose(term, Proposal::new(frame, stamp), move |result| {
+                flight.land(shares, result);
+                drop(slot);
+            })
+            .await;
+        }
+    }
+
+    fn take(&self) -> Option<Gathered> {
+        let mut pending = self.shared.pending.lock();
+        let gathered = pending.entries.pop_front()?;
+        pending.bytes -= gathered.builder.mark().bytes.min(pending.bytes);
+        Some(gathered)
+    }
+
+    /// How long callers hold a request for a leader to appear.
+    pub const fn patience() -> Duration {
+        NO_LEADER_FOR
+    }
+}
+
+impl Gathered {
+    fn is_full(&self) -> bool {
+        self.builder.message_bytes() >= ENTRY_BYTES
+            || self.builder.message_count() >= ENTRY_MESSAGES
+            || self.builder.command_count() >= ENTRY_COMMANDS
+    }
+}
+
+impl Waiter {
+    fn tell(self, result: Result<Receipt, SubmitError>) {
+        match self {
+            Self::Producer(reply) => reply.answer(result, std::iter::empty()),
+            // The task may have given up; then nobody misses the answer.
+            Self::Task(waiting) => drop(waiting.send(result)),
+            Self::None => {}
+        }
+    }
+}
+
+/// The next queue offsets of one term.
+struct QueueOffsets {
+    queues: ConsumeQueues,
+    next: HashMap<QueueId, u64>,
+}
+
+impl QueueOffsets {
+    /// A queue that this term has not appended to yet has all its messages applied: the leader's first
+    /// entry was behind them, and that is applied.
+    fn take(&mut self, queue: QueueId) -> u64 {
+        let queues = &self.queues;
+        let next = self.next.entry(queue).or_insert_with(|| queues.next_queue_offset(queue));
+        let taken = *next;
+        *next += 1;
+        taken
+    }
+}
+
+/// An entry under way.
+struct Flight {
+    marks: Vec<Mark>,
+    queue_offsets: OnceLock<Vec<u64>>,
+}
+
+impl Flight {
+    fn stamp(&self, payload: &mut [u8], payload_offset: u64, offsets: &Mutex<QueueOffsets>) {
+        let mut offsets = offsets.lock();
+        let taken = self
+            .marks
+            .iter()
+            .map(|mark| {
+                let queue_offset = offsets.take(mark.queue);
+                entry::stamp(payload, *mark, payload_offset, queue_offset);
+                queue_offset
+            })
+            .collect();
+        self.queue_offsets.set(taken).expect("an entry is appended once");
+    }
+
+    fn land(&self, shares: Vec<Share>, result: Result<Committed, ProposeError>) {
+        let committed = match result {
+            Ok(committed) => committed,
+            Err(error) => {
+                let told = match error {
+                    ProposeError::NotLeader { .. } => SubmitError::NotLeader,
+                    ProposeError::Unknown { reason } => SubmitError::Unknown(reason),
+                };
+                return shares.into_iter().for_each(|share| share.waiter.tell(Err(told.clone())));
+            }
+        };
+        let queue_offsets = self.queue_offsets.get().map(Vec::as_slice).unwrap_or_default();
+        for share in shares {
+            let refused = committed.outcome.refusals.iter().find(|refusal| share.owns(refusal));
+            let result = match refused {
+                Some(Refusal { code, reason, .. }) => {
+                    Err(SubmitError::Refused { code: *code, reason: reason.clone() })
+                }
+                None => {
+                    let at = self.marks.get(share.messages.start).map_or(0, |mark| u64::from(mark.at));
+                    Ok(Receipt {
+                        log_id: committed.log_id,
+                        physical_offset: committed.outcome.physical_offset + at,
+                        queue_offset: queue_offsets.get(share.messages.start).copied().unwrap_or(0),
+                    })
+                }
+            };
+            match share.waiter {
+                Waiter::Producer(reply) => {
+                    let marks = &self.marks[share.messages];
+                    let each =
+                        marks.iter().map(|mark| committed.outcome.physical_offset + u64::from(mark.at));
+                    reply.answer(result, each);
+                }
+                waiter => waiter.tell(result),
+            }
+        }
+    }
+}
+
+impl Share {
+    fn owns(&self, refusal: &Refusal) -> bool {
+        self.commands.contains(&(refusal.ordinal as usize))
+    }
+}

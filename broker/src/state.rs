@@ -1,0 +1,123 @@
+//! All replicated state, and how the log changes it.
+//!
+//! Deterministic: the same entries in the same order give the same state on every replica. No clock,
+//! no randomness, no I/O, ordered maps.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use trireme_raft::proposal::Refusal;
+
+use crate::codec::{self, DecodeError};
+use crate::command::Command;
+use crate::features::delay::DelayState;
+use crate::features::groups::GroupState;
+use crate::features::offsets::OffsetState;
+use crate::features::topics::TopicState;
+
+/// The state of one broker group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Topics.
+    pub topics: TopicState,
+    /// Subscription groups.
+    pub groups: GroupState,
+    /// Consumers' positions.
+    pub offsets: OffsetState,
+    /// How far each delay level was delivered.
+    pub delay: DelayState,
+    /// What belongs to no feature.
+    pub general: General,
+}
+
+/// What belongs to no feature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct General {
+    /// The latest store timestamp in the log, in milliseconds: a new leader's clock may be behind, but
+    /// store times in a queue must not go back.
+    pub last_store_timestamp: i64,
+}
+
+/// A refused command, before its place in the entry is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// RocketMQ response code.
+    pub code: i32,
+    /// For a person.
+    pub reason: String,
+}
+
+impl State {
+    /// The state of a group that has just been made.
+    pub fn new(cluster: &str, group: &str) -> Self {
+        let mut state = Self::default();
+        for (name, queues, perm) in crate::names::system_topics(cluster, group) {
+            state.topics.insert_system(name, queues, perm);
+        }
+        state
+    }
+
+    /// Applies one command. Says which topic went away, so that its queues can.
+    pub fn apply(&mut self, command: &Command) -> Result<Option<u32>, Refused> {
+        match command {
+            Command::PutTopic(put) => self.topics.put(put).map(|()| None),
+            Command::DeleteTopic(delete) => {
+                let removed = self.topics.delete(&delete.name);
+                self.offsets.forget_topic(&delete.name);
+                Ok(removed)
+            }
+            Command::PutGroup(put) => self.groups.put(put).map(|()| None),
+            Command::DeleteGroup(delete) => {
+                self.groups.delete(&delete.name);
+                if delete.forget_offsets {
+                    self.offsets.forget_group(&delete.name);
+                }
+                Ok(None)
+            }
+            Command::CommitOffsets(commit) => {
+                self.offsets.commit(commit);
+                Ok(None)
+            }
+            Command::AdvanceDelay(advance) => self.delay.advance(advance).map(|()| None),
+        }
+    }
+
+    /// One encoded value per feature.
+    pub fn checkpoint(&self) -> BTreeMap<String, Vec<u8>> {
+        [
+            ("topics", codec::encode(&self.topics)),
+            ("groups", codec::encode(&self.groups)),
+            ("offsets", codec::encode(&self.offsets)),
+            ("delay", codec::encode(&self.delay)),
+            ("general", codec::encode(&self.general)),
+        ]
+        .into_iter()
+        .map(|(name, bytes)| (name.to_owned(), bytes))
+        .collect()
+    }
+
+    /// The state that [`State::checkpoint`] encoded.
+    pub fn restore(parts: &BTreeMap<String, Vec<u8>>) -> Result<Self, DecodeError> {
+        let part = |name: &'static str| {
+            parts
+                .get(name)
+                .ok_or_else(|| DecodeError { what: name, reason: "it is not in the checkpoint".into() })
+        };
+        Ok(Self {
+            topics: codec::decode::<TopicState>("topics", part("topics")?)?.reindexed(),
+            groups: codec::decode("groups", part("groups")?)?,
+            offsets: codec::decode("offsets", part("offsets")?)?,
+            delay: codec::decode("delay", part("delay")?)?,
+            general: codec::decode("general", part("general")?)?,
+        })
+    }
+}
+
+/// The refusal of one command of an entry.
+pub fn refusal(ordinal: usize, refused: Refused) -> Refusal {
+    Refusal {
+        ordinal: u32::try_from(ordinal).expect("entries are bounded"),
+        code: refused.code,
+        reason: refused.reason,
+    }
+}
