@@ -92,7 +92,7 @@ impl<'a> SegmentReader<'a> {
         }
         let mut padded = true;
         self.for_chunks(payload_end, pos + header.frame_len(), |_, bytes| {
-            padded = bytes.iter().all(|&byte| byte == 0);
+            padded = all_zero(bytes);
             padded
         })?;
         Ok(if padded { Ok(header) } else { Err(FrameError::Padding) })
@@ -107,7 +107,7 @@ impl<'a> SegmentReader<'a> {
             while !rest.is_empty() && !found {
                 let in_sector = (SECTOR - at % SECTOR).min(rest.len() as u64);
                 let (part, behind) = rest.split_at(in_sector as usize);
-                found = part.iter().all(|&byte| byte == 0);
+                found = all_zero(part);
                 rest = behind;
                 at += in_sector;
             }
@@ -120,7 +120,7 @@ impl<'a> SegmentReader<'a> {
     pub fn is_zero(&mut self, from: u64, to: u64) -> io::Result<bool> {
         let mut zero = true;
         self.for_chunks(from, to, |_, bytes| {
-            zero = bytes.iter().all(|&byte| byte == 0);
+            zero = all_zero(bytes);
             zero
         })?;
         Ok(zero)
@@ -141,6 +141,9 @@ impl<'a> SegmentReader<'a> {
             let end = (pos / CHUNK as u64 * CHUNK as u64 + CHUNK as u64).min(self.segment_bytes);
             let mut candidates = Vec::new();
             self.for_chunks(pos, end, |at, bytes| {
+                if all_zero(bytes) {
+                    return true;
+                }
                 for (n, word) in bytes.chunks(ALIGN as usize).enumerate() {
                     if word.iter().all(|&byte| byte == 0) {
                         continue;
@@ -193,6 +196,11 @@ pub(crate) struct Found {
     pub nonzero: Option<u64>,
     /// Position of the first sound frame.
     pub frame: Option<u64>,
+}
+
+/// Whether all bytes are zero, looking at many at once: preallocated segments hold a lot of them.
+fn all_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(256).all(|chunk| chunk.iter().fold(0, |bits, byte| bits | byte) == 0)
 }
 
 fn read_or_zero(io: &dyn SegmentIo, pos: u64, buf: &mut [u8]) -> io::Result<()> {

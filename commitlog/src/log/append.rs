@@ -119,21 +119,18 @@ impl CommitLog {
             state.last = Some(id);
             return Ok(());
         }
-        let next = self.take_next_segment(place.base)?;
+        let next = self.next_segment(place.base)?;
         let last =
             last.expect("a frame that fits no empty segment was refused, so the full one has an entry");
         let filler = frame::filler(last, tail);
         // The filler goes first: alone it is a tail that recovery takes away, whereas a frame in the next segment
         // without it would look like a hole.
-        let written = self.write_frames(&[
+        self.write_frames(&[
             Write { base: active_base, io: &*active, offset: tail, bytes: &filler },
             Write { base: place.base, io: &*next, offset: place.offset, bytes },
-        ]);
+        ])?;
         let mut state = self.state.write();
-        if let Err(error) = written {
-            state.spare = Some(next);
-            return Err(error);
-        }
+        state.spare = None;
         let active = Active {
             base: place.base,
             io: next,
@@ -155,16 +152,24 @@ impl CommitLog {
     }
 
     /// The prepared segment, or one made now, which costs the appender what upkeep should have paid.
-    fn take_next_segment(&self, base: u64) -> Result<Arc<dyn SegmentIo>, AppendError> {
-        let _files = self.files.lock();
-        if let Some(spare) = self.state.write().spare.take() {
-            return Ok(spare);
+    ///
+    /// It stays the spare until the roll is done, so that upkeep does not make it a second time meanwhile.
+    fn next_segment(&self, base: u64) -> Result<Arc<dyn SegmentIo>, AppendError> {
+        if let Some(spare) = &self.state.read().spare {
+            return Ok(Arc::clone(spare));
         }
-        self.create_segment(base)?.map_err(|source| AppendError::Full {
+        let _files = self.files.lock();
+        // Upkeep may have made it while this waited.
+        if let Some(spare) = &self.state.read().spare {
+            return Ok(Arc::clone(spare));
+        }
+        let made = self.create_segment(base)?.map_err(|source| AppendError::Full {
             bytes: self.options.segment_bytes,
             file: self.dir.path_of(&log_name(base)),
             source,
-        })
+        })?;
+        self.state.write().spare = Some(Arc::clone(&made));
+        Ok(made)
     }
 
     /// Writes the frames in order. If the disk is full, all that was written is taken back; if it cannot be, or on any

@@ -43,7 +43,7 @@ impl CommitLog {
             }
             state.active.base + self.options.segment_bytes
         };
-        // `files` is held: nobody rolls, truncates or resets before the spare is in place.
+        // `files` is held: nobody rolls without a spare, truncates or resets before it is in place.
         let spare = self
             .create_segment(base)?
             .map_err(|source| MaintainError::Full { file: self.dir.path_of(&log_name(base)), source })?;
