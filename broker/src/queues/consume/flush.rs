@@ -29,9 +29,9 @@ impl ConsumeQueues {
     /// Blocks for the disk: call it from a thread that may, never on the write path. Appends and reads go on
     /// meanwhile. Needs Linux 5.8 or newer to hear of every failed write.
     ///
-    /// Errors: `Io`; after an error of a tail's write (a full disk) it may be tried again. After a failed sync
-    /// every later call returns `SyncFailed`: the kernel may have dropped the pages and would call the next
-    /// sync a success.
+    /// Errors: `Io`; after an error of a tail's write (a full disk) it may be tried again. After a failed
+    /// sync every later call returns `SyncFailed`: the kernel may have dropped the pages and would call the
+    /// next sync a success.
     pub fn flush(&self) -> Result<(), Error> {
         let _flushing = self.shared.flushing.lock();
         if let Some(path) = self.shared.sync_failed.get() {

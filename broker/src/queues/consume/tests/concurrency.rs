@@ -117,8 +117,8 @@ fn removal_beside_readers_and_flushes() {
     assert_eq!(queues.tail_bytes(), 0);
 }
 
-/// Cutting a queue beside readers, again and again across whole chunk files: what is appended afterwards goes to the
-/// files that a restart finds, never to one that a reader had kept open.
+/// Cutting a queue beside readers, again and again across whole chunk files: what is appended afterwards
+/// goes to the files that a restart finds, never to one that a reader had kept open.
 #[test]
 fn truncation_beside_readers() {
     let dir = tempfile::tempdir().unwrap();

@@ -109,8 +109,8 @@ fn trimming_and_removing_free_files() {
     assert_eq!(open_descriptors(dir.path()), 0);
 }
 
-/// Trimming may run ahead of the files, into tails that are not written yet; the files then still make sense to
-/// a checkpoint recorded before it.
+/// Trimming may run ahead of the files, into tails that are not written yet; the files then still make
+/// sense to a checkpoint recorded before it.
 #[test]
 fn trimming_may_run_ahead_of_files() {
     let dir = tempfile::tempdir().unwrap();
