@@ -11,12 +11,11 @@ use trireme_commitlog::frame::{self, FrameError, HEADER_LEN, Header, decode};
 use trireme_commitlog::{FrameBuf, LogId};
 
 /// `FORMAT.md` names these bytes. A change of them is a change of the format.
+#[rustfmt::skip]
 const GOLDEN: [u8; 48] = [
-    0x54, 0x52, 0x4d, 0x46, 0x01, 0x01, 0x00, 0x00, 0x05, 0x00, 0x00, 0x00, 0xde, 0xad, 0xbe,
-    0xef, // to the checksum
-    0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, // term, index
-    0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, b'h', b'e', b'l', b'l', b'o', 0x00, 0x00, 0x00,
+    b'T', b'R', b'M', b'F', 1, 1, 0, 0,  5, 0, 0, 0, 0x72, 0x53, 0xba, 0x54, // magic, version, kind, length, checksum
+    2, 0, 0, 0, 0, 0, 0, 0,              3, 0, 0, 0, 0, 0, 0, 0,             // term, index
+    0, 0x10, 0, 0, 0, 0, 0, 0,           b'h', b'e', b'l', b'l', b'o', 0, 0, 0, // physical offset, payload, padding
 ];
 
 fn golden() -> FrameBuf {
