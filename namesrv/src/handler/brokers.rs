@@ -24,6 +24,10 @@ use crate::routes::{Queues, Registration};
 /// The header field with a broker's zone.
 const ZONE_NAME: &str = "__ZONE_NAME";
 
+/// The first byte of a zlib stream, and of no JSON. RocketMQ 5.3 with `compressedRegister` sends the compressed form
+/// under a header that denies it, which its own name server cannot read.
+const ZLIB: u8 = 0x78;
+
 /// The most queues that a topic may be routed with: clients make an object of each.
 const MAX_QUEUES: i32 = 65_536;
 
@@ -181,7 +185,7 @@ fn register_body(header: &RegisterBrokerRequest<'_>, request: &Frame) -> Result<
     }
     if bytes.is_empty() {
         Ok(RegisterBrokerBody::default())
-    } else if header.compressed == Some(true) {
+    } else if header.compressed == Some(true) || bytes[0] == ZLIB {
         RegisterBrokerBody::decode_compressed(bytes, request.version).map_err(Refused::error)
     } else {
         RegisterBrokerBody::decode(bytes).map_err(Refused::error)

@@ -72,16 +72,19 @@ impl RouteTable {
         }
     }
 
-    /// Does what must follow a change of a group: its listing, or its end.
-    fn settle(&mut self, name: &str) {
-        let Some(group) = self.groups.get_mut(name) else { return };
-        if group.is_empty() {
+    /// Does what must follow a change of a group: its listing, or its end. Returns whether either changed anything
+    /// for clients.
+    fn settle(&mut self, name: &str) -> bool {
+        let Some(group) = self.groups.get_mut(name) else { return false };
+        let changed = if group.is_empty() {
             self.groups.remove(name);
             self.topics.remove_broker(name, |_| false);
-            self.layout += 1;
-        } else if group.relist() {
-            self.layout += 1;
-        }
+            true
+        } else {
+            group.relist()
+        };
+        self.layout += u64::from(changed);
+        changed
     }
 
     /// Asserts what must hold between two events.

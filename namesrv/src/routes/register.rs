@@ -54,7 +54,7 @@ impl RouteTable {
             && registration.acting_master.is_some()
             && group.lowest_id() == Some(registration.broker_id);
         let master = if is_master { None } else { master_of(group) };
-        self.settle(&name);
+        let listing_changed = self.settle(&name);
 
         let mut left_out = 0;
         if is_master || is_acting {
@@ -66,7 +66,7 @@ impl RouteTable {
             }
             left_out = self.topics.merge(&name, registration.topics, unchanged);
         }
-        if !unchanged {
+        if listing_changed {
             let (address, broker_id) = (&registration.address, registration.broker_id);
             let version = registration.version.state_version;
             info!(broker = %name, broker_id, %address, version, "broker registered");
