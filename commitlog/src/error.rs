@@ -231,7 +231,7 @@ pub enum EditError {
         found: LogId,
     },
     /// A log can only begin at a segment's start.
-    #[error("physical offset {base} is not a multiple of the segment size {segment_bytes}")]
+    #[error("no segment of {segment_bytes} bytes can begin at physical offset {base}")]
     OffGrid {
         /// The offset that was asked for.
         base: u64,

@@ -41,7 +41,7 @@ pub(crate) struct SegmentIndex {
 /// One `u32` for each entry, in units of [`ALIGN`].
 #[derive(Clone, Debug)]
 enum Offsets {
-    Memory(Arc<[u32]>),
+    Memory(Arc<Vec<u32>>),
     /// Little-endian; a slice of the sidecar's map, so that the kernel keeps in memory what is used.
     Sidecar(Bytes),
 }
@@ -49,7 +49,7 @@ enum Offsets {
 impl SegmentIndex {
     /// The index of a segment that has just been sealed at `end_pos`.
     pub fn in_memory(offsets: Vec<u32>, end_pos: u64) -> SegmentIndex {
-        SegmentIndex { offsets: Offsets::Memory(offsets.into()), end: pack(end_pos) }
+        SegmentIndex { offsets: Offsets::Memory(Arc::new(offsets)), end: pack(end_pos) }
     }
 
     /// Number of entries.

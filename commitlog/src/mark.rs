@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::LogId;
 use crate::dir::{LogDir, SegmentIo};
+use crate::segment::OFFSETS_END;
 
 /// Name of the file.
 pub(crate) const FILE: &str = "mark";
@@ -176,15 +177,25 @@ fn decode(bytes: &[u8]) -> Slot {
     let [generation, segment_bytes, trimmed_term, trimmed_index, base, synced_term, synced_index, synced_end] =
         words;
     let id = |flag, term, index| (flags & flag != 0).then_some(LogId { term, index });
-    Slot::Sound(
-        generation,
-        Mark {
-            segment_bytes,
-            trimmed: id(HAS_TRIMMED, trimmed_term, trimmed_index),
-            base,
-            synced: id(HAS_SYNCED, synced_term, synced_index),
-            synced_end,
-            resetting: flags & RESETTING != 0,
-        },
-    )
+    let mark = Mark {
+        segment_bytes,
+        trimmed: id(HAS_TRIMMED, trimmed_term, trimmed_index),
+        base,
+        synced: id(HAS_SYNCED, synced_term, synced_index),
+        synced_end,
+        resetting: flags & RESETTING != 0,
+    };
+    if mark.makes_sense() { Slot::Sound(generation, mark) } else { Slot::Bad }
+}
+
+impl Mark {
+    /// What every mark that was written fulfils, so that recovery may count with its numbers.
+    fn makes_sense(&self) -> bool {
+        let countable = |id: Option<LogId>| id.is_none_or(|id| id.index < u64::MAX);
+        countable(self.trimmed)
+            && countable(self.synced)
+            && self.trimmed <= self.synced
+            && self.base <= self.synced_end
+            && self.synced_end <= OFFSETS_END
+    }
 }

@@ -14,7 +14,8 @@ use support::*;
 use trireme_commitlog::faulty::{FaultyDisk, Injection, Op};
 use trireme_commitlog::{AppendError, CommitLog, EditError, LogId, MaintainError, OpenError};
 
-const SEEDS: u64 = 400;
+/// Histories of one run; `SEEDS=100000` for a long one.
+const SEEDS: u64 = 120;
 const STEPS: u64 = 120;
 
 /// What the log must be.
@@ -287,8 +288,9 @@ impl Run {
 
 #[test]
 fn random_histories() {
-    let only = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in only.map_or(0..SEEDS, |seed: u64| seed..seed + 1) {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let seeds = number("SEED").map_or(0..number("SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
+    for seed in seeds {
         let run = std::panic::catch_unwind(|| {
             let mut run = Run::new(seed);
             for _ in 0..STEPS {

@@ -9,7 +9,7 @@ use crate::error::{EditError, Fault};
 use crate::frame::LogId;
 use crate::mark::{self, Mark};
 use crate::recover;
-use crate::segment::{Active, log_name, sidecar_name};
+use crate::segment::{Active, OFFSETS_END, log_name, sidecar_name};
 
 impl CommitLog {
     /// Removes every entry after index `last_kept`; all of them for `None`. Durable on return.
@@ -208,12 +208,13 @@ impl CommitLog {
     ///
     /// The next entry has index `trimmed.index + 1` and lies at `base`, a segment's start, as on the leader. The
     /// decision is durable before the first file goes, so that a crash anywhere leaves either the old log or the empty
-    /// new one. Blocks while the old segments are unlinked.
+    /// new one. Blocks while the old segments are unlinked. Panics if `trimmed` is the last index there can be.
     pub fn reset(&self, trimmed: LogId, base: u64) -> Result<(), EditError> {
         let segment_bytes = self.options.segment_bytes;
-        if !base.is_multiple_of(segment_bytes) {
+        if !base.is_multiple_of(segment_bytes) || OFFSETS_END <= base {
             return Err(EditError::OffGrid { base, segment_bytes });
         }
+        assert!(trimmed.index < u64::MAX, "an entry must be able to follow");
         let _writer = self.writer.lock();
         let _flusher = self.flusher.lock();
         self.check_fault()?;

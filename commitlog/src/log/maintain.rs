@@ -1,7 +1,6 @@
 //! Upkeep: what the write path would rather not wait for.
 
 use std::io;
-use std::mem;
 use std::sync::Arc;
 
 use super::CommitLog;
@@ -79,16 +78,20 @@ impl CommitLog {
         Ok(())
     }
 
+    /// One file at a time: `files` is held so that a reset cannot make a file of that name meanwhile, and let go of in
+    /// between so that nobody waits for more than one.
     fn remove_doomed(&self) {
-        let doomed = mem::take(&mut self.state.write().doomed);
+        let doomed = self.state.read().doomed.clone();
         for name in doomed {
+            let _files = self.files.lock();
+            if !self.state.read().doomed.contains(&name) {
+                continue;
+            }
             match self.dir.remove(&name) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(file = self.dir.path_of(&name), %error, "trimmed file not removed");
-                    self.state.write().doomed.push(name);
                 }
+                _ => self.state.write().doomed.retain(|doomed| *doomed != name),
             }
         }
     }

@@ -26,10 +26,10 @@ use crate::index::SegmentIndex;
 use crate::log::{Options, State, create_segment, next_after};
 use crate::mark::{self, Mark, MarkFile, Slots};
 use crate::scan::SegmentReader;
-use crate::segment::{Active, FileName, IndexState, Segment, log_name, parse_name, sidecar_name};
+use crate::segment::{
+    Active, FileName, IndexState, OFFSETS_END, Segment, log_name, parse_name, sidecar_name,
+};
 
-/// Physical offsets stay below this, so that sums of them do not overflow.
-const OFFSETS_END: u64 = 1 << 62;
 /// What is rewritten at once.
 const REWRITE_CHUNK: usize = 1 << 20;
 
