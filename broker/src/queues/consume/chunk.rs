@@ -1,6 +1,6 @@
 //! Chunk files: which one holds a unit, how it is named, and getting it open.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::open_files::ChunkKey;
 use super::queue::Queue;
 use super::unit::{QueueId, RECORD_BYTES};
 use super::{ConsumeQueues, Shared};
-use crate::queues::Error;
+use crate::queues::{Error, disk};
 
 /// The directory of a topic's chunk files.
 pub(super) fn topic_dir(dir: &Path, topic_id: u32) -> PathBuf {
@@ -75,23 +75,22 @@ impl ConsumeQueues {
             found => return found,
         }
         let topic_dir = topic_dir(&self.shared.dir, queue.id.topic_id);
-        match fs::create_dir(&topic_dir) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::io("create directory", &topic_dir)(error));
-            }
-            _ => {}
-        }
         let path = self.shared.chunk_path(queue.id, chunk);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::io("create", &path))?;
+        let file = match create(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                disk::create_dir_all(&topic_dir)?;
+                create(&path)
+            }
+            outcome => outcome,
+        }
+        .map_err(Error::io("create", &path))?;
         self.shared.unsynced_dirs.lock().extend([self.shared.dir.clone(), topic_dir]);
         Ok(self.shared.files.insert(ChunkKey { incarnation, chunk }, file))
     }
+}
+
+fn create(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 /// Readers and the writer share a handle, so it is always opened for both.

@@ -40,7 +40,7 @@ impl ConsumeQueues {
         let queues = self.sorted_queues();
         for queue in &queues {
             if !queue.state.lock().tail.is_empty() {
-                self.spill(queue, Buffer::Release)?;
+                self.spill(queue, Buffer::Keep)?;
             }
         }
         // After the writes: what was created for them is in here. A file is durable when its name is, too.
@@ -64,7 +64,7 @@ impl ConsumeQueues {
         Ok(())
     }
 
-    /// What of the queue is to be synced; also gives back a tail that was kept for more units.
+    /// What of the queue is to be synced; also gives back the memory of a tail that is written.
     fn unsynced(&self, queue: Arc<Queue>) -> Option<Unsynced> {
         let mut state = queue.state.lock();
         if state.tail.is_empty() && state.tail.capacity() > 0 {

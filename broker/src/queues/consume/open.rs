@@ -34,7 +34,8 @@ pub struct Opened {
     pub rebuild: Vec<Rebuild>,
 }
 
-/// A queue to be rebuilt from the commit log before anything is read from it.
+/// A queue to be rebuilt from the commit log before anything is served from it: a pull answered with the
+/// bounds of a queue half built would move its consumers' offsets.
 ///
 /// For the first message of the queue in the log, or at `position.next_queue_offset` if the log has none up
 /// to the checkpoint, call [`ConsumeQueues::reset_queue`]; then append the queue's messages up to the
@@ -114,7 +115,7 @@ impl ConsumeQueues {
         for &first in chunks.keys().filter(|first| !kept.contains(first)) {
             disk::remove_file(&super::chunk::path(&self.shared.dir, q, first))?;
         }
-        self.cut(q, *kept.end(), next)?;
+        self.cut(q, *kept.end(), chunks, next)?;
         {
             let mut state = queue.state.lock();
             state.first_chunk = self.shared.chunk_of(*kept.start());
@@ -141,22 +142,24 @@ impl ConsumeQueues {
                 path: super::chunk::path(&self.shared.dir, q, last),
             });
         }
-        // Down to the chunk of the last trimmed unit, the proof of trimming, if it is there.
         let mut start = last;
-        while start > min.saturating_sub(1) && is_complete(start - units_per_chunk) {
+        while start > min && is_complete(start - units_per_chunk) {
             start -= units_per_chunk;
         }
         Ok(start..=last)
     }
 
     /// Cuts the last chunk file at the position: what lies behind it will be appended again.
-    fn cut(&self, q: QueueId, last_chunk_first: u64, next: u64) -> Result<(), Error> {
-        let path = super::chunk::path(&self.shared.dir, q, last_chunk_first);
+    fn cut(&self, q: QueueId, last_chunk_first: u64, chunks: &Chunks, next: u64) -> Result<(), Error> {
         let length = (next - last_chunk_first) * RECORD_BYTES as u64;
+        if chunks.get(&last_chunk_first) == Some(&length) {
+            return Ok(());
+        }
+        let path = super::chunk::path(&self.shared.dir, q, last_chunk_first);
         OpenOptions::new()
             .write(true)
             .open(&path)
-            .and_then(|file| if file.metadata()?.len() > length { file.set_len(length) } else { Ok(()) })
+            .and_then(|file| file.set_len(length))
             .map_err(Error::io("truncate", &path))
     }
 

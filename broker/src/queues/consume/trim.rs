@@ -145,6 +145,10 @@ impl ConsumeQueues {
     }
 
     /// Forgets everything, ready to be fed from the log again. For the writer.
+    ///
+    /// A queue whose first message in the log is not at queue offset 0, because earlier ones are trimmed,
+    /// then needs [`ConsumeQueues::reset_queue`] before its first append; so does a queue that has a
+    /// position in the checkpoint and no message left.
     pub fn reset(&self) -> Result<(), Error> {
         self.remove_queues(|_| true)
     }

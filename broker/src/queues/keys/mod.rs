@@ -75,7 +75,7 @@ impl Options {
         run_entries: 1 << 16,
         pending_entries_max: 1 << 20,
         merge_fan_in: 16,
-        merge_step_entries: 1 << 20,
+        merge_step_entries: 1 << 18,
     };
 }
 

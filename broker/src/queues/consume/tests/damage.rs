@@ -126,6 +126,23 @@ fn flipped_bits_are_found_when_read() {
     queues.verify(QUEUE).unwrap();
 }
 
+/// What was written after the checkpoint is cut off, whole files included.
+#[test]
+fn units_behind_the_checkpoint_are_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), SMALL, &[], 0);
+    append_up_to(&queues, QUEUE, 10);
+    let positions = queues.positions();
+    append_up_to(&queues, QUEUE, 30);
+    queues.flush().unwrap();
+    drop(queues);
+    let queues = open(dir.path(), SMALL, &positions, 0);
+    assert_eq!(read_all(&queues, QUEUE), (0..10).map(unit).collect::<Vec<_>>());
+    let lengths: Vec<_> =
+        chunk_files(dir.path(), QUEUE).iter().map(|file| fs::metadata(file).unwrap().len()).collect();
+    assert_eq!(lengths, [7 * 24, 3 * 24]);
+}
+
 /// A file that belongs to another queue, or to another place in this one, is not taken for its own.
 #[test]
 fn exchanged_files_are_found() {
