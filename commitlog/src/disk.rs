@@ -36,6 +36,14 @@ impl DiskDir {
         handle.try_lock()?;
         Ok(DiskDir { path, handle })
     }
+
+    /// Opens an existing `path` without locking it: for [`crate::inspect`], which changes nothing, beside whoever holds
+    /// the lock. A log must not be opened in it.
+    pub fn open_to_inspect(path: impl AsRef<Path>) -> io::Result<DiskDir> {
+        let path = path.as_ref().to_path_buf();
+        let handle = File::open(&path)?;
+        Ok(DiskDir { path, handle })
+    }
 }
 
 impl LogDir for DiskDir {

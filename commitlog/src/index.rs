@@ -176,7 +176,7 @@ impl SegmentIndex {
         segment: &Segment,
         segment_bytes: u64,
     ) -> io::Result<Result<SegmentIndex, (u64, FrameError)>> {
-        let mut reader = SegmentReader::new(&*segment.io, segment.base, segment_bytes);
+        let mut reader = SegmentReader::new(Arc::clone(&segment.io), segment.base, segment_bytes);
         let mut offsets = Vec::new();
         let mut pos = 0;
         for expected in segment.first_index..segment.next_index {

@@ -23,6 +23,7 @@ mod error;
 pub mod faulty;
 pub mod frame;
 mod index;
+pub mod inspect;
 mod log;
 mod mark;
 mod mmap;

@@ -21,9 +21,9 @@ const HAS_TRIMMED: u8 = 1;
 const HAS_SYNCED: u8 = 2;
 const RESETTING: u8 = 4;
 
-/// The content of one slot.
+/// What is known to be durable, and where the log begins.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Mark {
+pub struct Mark {
     /// Segment size of the store; it never changes.
     pub segment_bytes: u64,
     /// Last entry that was trimmed away.
@@ -79,16 +79,14 @@ impl MarkFile {
             Err(error) => return Err(error),
         };
         let mut newest: Option<(u64, Mark)> = None;
-        for slot in 0..2 {
-            let mut bytes = [0; SLOT_LEN];
-            let read = io.read_at(slot * SLOT_STRIDE, &mut bytes)?;
-            match decode(&bytes[..read]) {
+        for (nth, slot) in read_slots(&*io)?.into_iter().enumerate() {
+            match slot {
                 Slot::Sound(generation, mark) => {
                     if newest.is_none_or(|(newer, _)| newer < generation) {
                         newest = Some((generation, mark));
                     }
                 }
-                Slot::Bad => tracing::warn!(file = dir.path_of(FILE), slot, "mark slot is unreadable"),
+                Slot::Bad => tracing::warn!(file = dir.path_of(FILE), slot = nth, "mark slot is unreadable"),
                 Slot::Later(version) => return Ok(Slots::Unsupported(version)),
             }
         }
@@ -117,10 +115,26 @@ impl MarkFile {
     }
 }
 
-enum Slot {
+/// What one slot holds.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Slot {
+    /// A mark, with its generation: of two, the higher one counts.
     Sound(u64, Mark),
+    /// Not a mark: torn, damaged, or never written.
     Bad,
+    /// A mark of this later format version.
     Later(u8),
+}
+
+/// Reads both slots of the file.
+pub(crate) fn read_slots(io: &dyn SegmentIo) -> io::Result<[Slot; 2]> {
+    let mut slots = [Slot::Bad; 2];
+    for (at, slot) in [0, SLOT_STRIDE].into_iter().zip(&mut slots) {
+        let mut bytes = [0; SLOT_LEN];
+        let read = io.read_at(at, &mut bytes)?;
+        *slot = decode(&bytes[..read]);
+    }
+    Ok(slots)
 }
 
 /// ```text

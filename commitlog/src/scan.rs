@@ -2,6 +2,7 @@
 //! bounded pieces, whatever lengths the bytes claim.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::dir::SegmentIo;
 use crate::frame::{ALIGN, FrameError, HEADER_LEN, Header, MAGIC};
@@ -17,8 +18,9 @@ const _: () = assert!((CHUNK as u64).is_multiple_of(SECTOR) && WINDOW > HEADER_L
 
 /// A cursorless reader of one segment. Positions are bytes from the segment's start; what lies behind a file that is
 /// too short reads as zero, since that is how it looks once the file has its length back.
-pub(crate) struct SegmentReader<'a> {
-    io: &'a dyn SegmentIo,
+#[derive(Debug)]
+pub(crate) struct SegmentReader {
+    io: Arc<dyn SegmentIo>,
     /// First physical offset of the segment.
     base: u64,
     segment_bytes: u64,
@@ -27,8 +29,8 @@ pub(crate) struct SegmentReader<'a> {
     chunk: Vec<u8>,
 }
 
-impl<'a> SegmentReader<'a> {
-    pub fn new(io: &'a dyn SegmentIo, base: u64, segment_bytes: u64) -> SegmentReader<'a> {
+impl SegmentReader {
+    pub fn new(io: Arc<dyn SegmentIo>, base: u64, segment_bytes: u64) -> SegmentReader {
         SegmentReader { io, base, segment_bytes, window: Vec::new(), window_at: 0, chunk: Vec::new() }
     }
 
@@ -46,7 +48,7 @@ impl<'a> SegmentReader<'a> {
             let len = (self.segment_bytes - pos).min(WINDOW as u64) as usize;
             self.window.resize(len, 0);
             self.window_at = pos;
-            read_or_zero(self.io, pos, &mut self.window)?;
+            read_or_zero(&*self.io, pos, &mut self.window)?;
         }
         let at = (pos - self.window_at) as usize;
         Ok(self.judge_header(pos, &self.window[at..at + HEADER_LEN]))
@@ -55,7 +57,7 @@ impl<'a> SegmentReader<'a> {
     /// Like [`SegmentReader::header`], but reads nothing around it.
     pub fn peek(&self, pos: u64) -> io::Result<Result<Header, FrameError>> {
         let mut bytes = [0; HEADER_LEN];
-        read_or_zero(self.io, pos, &mut bytes)?;
+        read_or_zero(&*self.io, pos, &mut bytes)?;
         Ok(self.judge_header(pos, &bytes))
     }
 
@@ -179,7 +181,7 @@ impl<'a> SegmentReader<'a> {
         while pos < to {
             let end = (pos / CHUNK as u64 * CHUNK as u64 + CHUNK as u64).min(to);
             self.chunk.resize((end - pos) as usize, 0);
-            read_or_zero(self.io, pos, &mut self.chunk)?;
+            read_or_zero(&*self.io, pos, &mut self.chunk)?;
             if !visit(pos, &self.chunk) {
                 return Ok(());
             }

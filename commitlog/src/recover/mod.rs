@@ -215,7 +215,7 @@ impl Store<'_> {
         let mut trusted: Vec<Trusted> = Vec::with_capacity(bases.len());
         for &base in bases {
             let io = self.open(base)?;
-            let header = SegmentReader::new(&*io, base, self.segment_bytes).peek(0);
+            let header = SegmentReader::new(Arc::clone(&io), base, self.segment_bytes).peek(0);
             let header = header.at("read", &log_name(base), self)?;
             io.release();
             let first_index = match header {
@@ -279,7 +279,7 @@ impl Store<'_> {
             let name = log_name(base);
             let io = self.open(base)?;
             let whole = io.len().at("stat", &name, self)? == self.segment_bytes;
-            if nth == kept && whole && self.is_zero(&*io, base, 0)? {
+            if nth == kept && whole && self.is_zero(&io, base, 0)? {
                 io.sync().at("sync", &name, self)?;
                 return Ok(Some(io));
             }
@@ -302,7 +302,7 @@ impl Store<'_> {
             if io.len().at("stat", &name, self)? < self.segment_bytes {
                 io.preallocate(self.segment_bytes).at("preallocate", &name, self)?;
             }
-            if nth == last && !self.is_zero(io, segment.base, segment.end_pos)? {
+            if nth == last && !self.is_zero(&segment.io, segment.base, segment.end_pos)? {
                 io.zero_range(segment.end_pos, self.segment_bytes - segment.end_pos)
                     .at("zero", &name, self)?;
             }
@@ -314,8 +314,8 @@ impl Store<'_> {
         Ok(())
     }
 
-    fn is_zero(&self, io: &dyn SegmentIo, base: u64, pos: u64) -> Result<bool, OpenError> {
-        let found = SegmentReader::new(io, base, self.segment_bytes).search(pos);
+    fn is_zero(&self, io: &Arc<dyn SegmentIo>, base: u64, pos: u64) -> Result<bool, OpenError> {
+        let found = SegmentReader::new(Arc::clone(io), base, self.segment_bytes).search(pos);
         Ok(found.at("read", &log_name(base), self)?.nonzero.is_none())
     }
 

@@ -108,7 +108,7 @@ impl Walk<'_> {
     /// Walks one segment; `None` when a filler closes it.
     fn run_segment(&mut self, nth: usize) -> Result<Option<Stop>, OpenError> {
         let (base, io) = (self.segments[nth].base, Arc::clone(&self.segments[nth].io));
-        let mut reader = SegmentReader::new(&*io, base, self.store.segment_bytes);
+        let mut reader = SegmentReader::new(io, base, self.store.segment_bytes);
         self.segments[nth].first_index = self.next.unwrap_or_default();
         let mut pos = 0;
         loop {
@@ -182,7 +182,7 @@ impl Walk<'_> {
         if offset < self.mark.synced_end || matches!(stop.why, Why::Mark(_)) {
             return Err(self.blame(segment, stop)?);
         }
-        let mut reader = SegmentReader::new(&*segment.io, segment.base, self.store.segment_bytes);
+        let mut reader = SegmentReader::new(Arc::clone(&segment.io), segment.base, self.store.segment_bytes);
         let (behind, next_frame) = self.behind(stop.nth, stop.pos)?;
         let before = next_frame.map_or(u64::MAX, |next| next - segment.base);
         let spot = self.spot(&mut reader, stop.pos, before);
@@ -210,7 +210,7 @@ impl Walk<'_> {
     /// Names the damage below the mark. The walk there looked at headers only and may have been led astray by one, so
     /// everything before the stop is checked in full: the first bad frame is the one to name.
     fn blame(&self, segment: &Walked, stop: &Stop) -> Result<OpenError, OpenError> {
-        let mut reader = SegmentReader::new(&*segment.io, segment.base, self.store.segment_bytes);
+        let mut reader = SegmentReader::new(Arc::clone(&segment.io), segment.base, self.store.segment_bytes);
         let mut why = stop.why.to_string();
         let mut pos = 0;
         while pos < stop.pos {
@@ -230,7 +230,7 @@ impl Walk<'_> {
     }
 
     /// What is at `pos`, when the next sound frame begins at `before`.
-    fn spot(&self, reader: &mut SegmentReader<'_>, pos: u64, before: u64) -> std::io::Result<Spot> {
+    fn spot(&self, reader: &mut SegmentReader, pos: u64, before: u64) -> std::io::Result<Spot> {
         let header_end = pos + HEADER_LEN as u64;
         if reader.is_zero(pos, header_end)? {
             return Ok(Spot::Zero);
@@ -251,7 +251,8 @@ impl Walk<'_> {
     fn behind(&self, nth: usize, pos: u64) -> Result<(Behind, Option<u64>), OpenError> {
         let mut behind = Behind::Nothing;
         for (n, segment) in self.segments.iter().enumerate().skip(nth) {
-            let mut reader = SegmentReader::new(&*segment.io, segment.base, self.store.segment_bytes);
+            let mut reader =
+                SegmentReader::new(Arc::clone(&segment.io), segment.base, self.store.segment_bytes);
             // Behind the word where a header would begin; the rest of a bad frame counts as behind.
             let from = if n == nth { pos + crate::frame::ALIGN } else { 0 };
             let found = reader.search(from).at("read", &log_name(segment.base), self.store)?;
