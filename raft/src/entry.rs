@@ -6,6 +6,7 @@ use openraft::entry::{RaftEntry, RaftPayload};
 use trireme_commitlog::{FrameRef, LogId};
 
 use crate::proposal::Proposal;
+use crate::room::Promise;
 use crate::types::{CommittedLeaderId, Member, Membership, NodeId, RaftLogId, committed_leader, from_raft};
 
 /// Frame kinds of the Raft layer (`commitlog/FORMAT.md`; kind 0 is the log's own filler).
@@ -39,13 +40,15 @@ pub struct Entry {
     pub payload: Payload,
     /// The frame, once the entry is in some replica's log. Followers write these very bytes.
     pub frame: Option<FrameRef>,
+    /// The room that was kept for it and its neighbours, until it is written or thrown away.
+    pub promise: Option<Promise>,
 }
 
 impl Entry {
     /// An entry that is in a log.
     pub fn logged(payload: Payload, frame: FrameRef) -> Self {
         let LogId { term, index } = frame.id;
-        Self { committed_leader: committed_leader(term), index, payload, frame: Some(frame) }
+        Self { committed_leader: committed_leader(term), index, payload, frame: Some(frame), promise: None }
     }
 
     /// Our log id of this entry.
@@ -72,7 +75,13 @@ impl RaftEntry for Entry {
 
     fn new(log_id: RaftLogId, payload: Payload) -> Self {
         let id = from_raft(&log_id);
-        Self { committed_leader: committed_leader(id.term), index: id.index, payload, frame: None }
+        Self {
+            committed_leader: committed_leader(id.term),
+            index: id.index,
+            payload,
+            frame: None,
+            promise: None,
+        }
     }
 
     fn log_id_parts(&self) -> (&CommittedLeaderId, u64) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use openraft::storage::IOFlushed;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use trireme_commitlog::{CommitLog, LogId};
 
 use crate::hard_state::HardState;
@@ -38,6 +38,7 @@ struct Queue {
 #[derive(Default)]
 struct State {
     jobs: Vec<Job>,
+    /// No more than what is queued.
     stopping: bool,
     /// What the keeper shall persist lazily.
     committed: Option<LogId>,
@@ -49,6 +50,7 @@ pub struct Flusher {
     queue: Arc<Queue>,
     threads: Arc<Mutex<Vec<std::thread::JoinHandle<()>>>>,
     keeper: Arc<Queue>,
+    flushed: watch::Receiver<Option<LogId>>,
 }
 
 impl Flusher {
@@ -56,15 +58,28 @@ impl Flusher {
     pub fn start(log: Arc<CommitLog>, hard: HardState) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let keeper = Arc::new(Queue::default());
-        let flush = {
-            let (queue, log, hard) = (queue.clone(), log.clone(), hard.clone());
-            std::thread::Builder::new().name("flusher".into()).spawn(move || run(&queue, &log, &hard))?
+        let (publish, flushed) = watch::channel(log.flushed());
+        let this = Self { queue: queue.clone(), threads: Arc::default(), keeper: keeper.clone(), flushed };
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| -> io::Result<()> {
+            let thread = std::thread::Builder::new().name(name.into()).spawn(body)?;
+            this.threads.lock().push(thread);
+            Ok(())
         };
-        let keep = {
-            let queue = keeper.clone();
-            std::thread::Builder::new().name("keeper".into()).spawn(move || keep(&queue, &log, &hard))?
-        };
-        Ok(Self { queue, threads: Arc::new(Mutex::new(vec![flush, keep])), keeper })
+        let mut disk =
+            Disk { log: log.clone(), hard: hard.clone(), publish: Some(publish), keeper: keeper.clone() };
+        let both = spawn("flusher", Box::new(move || disk.run(&queue)))
+            .and_then(|()| spawn("keeper", Box::new(move || keep(&keeper, &log, &hard))));
+        if let Err(error) = both {
+            this.stop();
+            return Err(error);
+        }
+        Ok(this)
+    }
+
+    /// The last entry on this replica's disk, now and whenever that changes. Closes when the thread
+    /// ends.
+    pub fn flushed(&self) -> watch::Receiver<Option<LogId>> {
+        self.flushed.clone()
     }
 
     /// `done` is told once everything appended so far is durable.
@@ -91,12 +106,17 @@ impl Flusher {
         self.keeper.jobs.lock().committed = id;
     }
 
-    /// Ends both threads, what is queued first. Blocks.
-    pub fn stop(&self) {
+    /// Ends both threads, what is queued first. Returns at once; what comes later is refused.
+    pub fn end(&self) {
         for queue in [&self.queue, &self.keeper] {
             queue.jobs.lock().stopping = true;
             queue.wake.notify_all();
         }
+    }
+
+    /// As [`Flusher::end`], and waits for it. Blocks.
+    pub fn stop(&self) {
+        self.end();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("an I/O thread panicked");
@@ -105,65 +125,97 @@ impl Flusher {
     }
 
     fn push(&self, job: Job) {
-        self.queue.jobs.lock().jobs.push(job);
-        self.queue.wake.notify_one();
+        let mut state = self.queue.jobs.lock();
+        // Dropped, a job that is waited for says that it failed.
+        if !state.stopping {
+            state.jobs.push(job);
+            self.queue.wake.notify_one();
+        }
     }
 }
 
-fn run(queue: &Queue, log: &CommitLog, hard: &HardState) {
-    let mut waiting: Vec<IOFlushed<TypeConfig>> = Vec::new();
-    loop {
-        let jobs = {
-            let mut state = queue.jobs.lock();
-            while state.jobs.is_empty() && !state.stopping {
-                queue.wake.wait(&mut state);
-            }
-            if state.jobs.is_empty() {
-                return;
-            }
-            std::mem::take(&mut state.jobs)
-        };
-        for job in jobs {
-            match job {
-                Job::Appended(done) => waiting.push(done),
-                Job::Vote(vote, done) => {
-                    let saved = flush(log, &mut waiting)
-                        .and_then(|()| hard.save_vote(&vote).map_err(io::Error::other));
-                    let _ = done.send(saved);
+/// What the flusher thread works on.
+struct Disk {
+    log: Arc<CommitLog>,
+    hard: HardState,
+    /// `None` after a failed sync: nothing will be durable any more.
+    publish: Option<watch::Sender<Option<LogId>>>,
+    keeper: Arc<Queue>,
+}
+
+impl Disk {
+    fn run(&mut self, queue: &Queue) {
+        let mut waiting: Vec<IOFlushed<TypeConfig>> = Vec::new();
+        loop {
+            let jobs = {
+                let mut state = queue.jobs.lock();
+                while state.jobs.is_empty() && !state.stopping {
+                    queue.wake.wait(&mut state);
                 }
-                Job::Truncate(last_kept, done) => {
-                    let cut = flush(log, &mut waiting)
-                        .and_then(|()| log.truncate_after(last_kept).map_err(io::Error::other));
-                    let _ = done.send(cut);
+                if state.jobs.is_empty() {
+                    return;
                 }
+                std::mem::take(&mut state.jobs)
+            };
+            for job in jobs {
+                match job {
+                    Job::Appended(done) => waiting.push(done),
+                    Job::Vote(vote, done) => {
+                        let saved = self
+                            .flush(&mut waiting)
+                            .and_then(|()| self.hard.save_vote(&vote).map_err(io::Error::other));
+                        let _ = done.send(saved);
+                    }
+                    Job::Truncate(last_kept, done) => {
+                        let cut = self
+                            .flush(&mut waiting)
+                            .and_then(|()| self.log.truncate_after(last_kept).map_err(io::Error::other));
+                        self.publish();
+                        let _ = done.send(cut);
+                    }
+                }
+            }
+            // A failure was told to every callback, which stops the replica; nothing is left to do here.
+            let _ = self.flush(&mut waiting);
+        }
+    }
+
+    /// One sync for all that wait; each is told how it ended.
+    fn flush(&mut self, waiting: &mut Vec<IOFlushed<TypeConfig>>) -> io::Result<()> {
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let result = self.log.flush();
+        match &result {
+            Ok(_) => self.publish(),
+            Err(error) => {
+                self.publish = None;
+                tracing::error!(%error, "the commit log could not be synced; this replica stops");
             }
         }
-        // A failure was told to every callback, which stops the replica; nothing is left to do here.
-        let _ = flush(log, &mut waiting);
+        for done in waiting.drain(..) {
+            done.io_completed(match &result {
+                Ok(_) => Ok(()),
+                Err(error) => Err(io::Error::other(error.to_string())),
+            });
+        }
+        if self.log.maintenance_due() {
+            self.keeper.wake.notify_one();
+        }
+        result.map(|_| ()).map_err(io::Error::other)
     }
-}
 
-/// One sync for all that wait; each is told how it ended.
-fn flush(log: &CommitLog, waiting: &mut Vec<IOFlushed<TypeConfig>>) -> io::Result<()> {
-    if waiting.is_empty() {
-        return Ok(());
+    fn publish(&self) {
+        if let Some(publish) = &self.publish {
+            publish.send_replace(self.log.flushed());
+        }
     }
-    let result = log.flush();
-    if let Err(error) = &result {
-        tracing::error!(%error, "the commit log could not be synced; this replica stops");
-    }
-    for done in waiting.drain(..) {
-        done.io_completed(match &result {
-            Ok(_) => Ok(()),
-            Err(error) => Err(io::Error::other(error.to_string())),
-        });
-    }
-    result.map(|_| ()).map_err(io::Error::other)
 }
 
 /// Off the write path: the synced mark, the next segment, the commit mark.
 fn keep(queue: &Queue, log: &CommitLog, hard: &HardState) {
     let mut kept = None;
+    let mut complaint = String::new();
     loop {
         let (stopping, committed) = {
             let mut state = queue.jobs.lock();
@@ -172,14 +224,19 @@ fn keep(queue: &Queue, log: &CommitLog, hard: &HardState) {
             }
             (state.stopping, state.committed)
         };
-        if let Err(error) = log.mark_synced() {
-            // The log is at fault from now on; whatever is appended next stops the replica.
-            tracing::error!(%error, "the synced mark could not be written");
-        }
-        if log.maintenance_due()
-            && let Err(error) = log.maintain()
-        {
-            tracing::warn!(%error, "the log's files could not be looked after; trying again");
+        // A fault of the log was told when it came; whatever is appended next stops the replica.
+        let upkeep = match log.mark_synced() {
+            Ok(_) if log.maintenance_due() => log.maintain().map_err(|error| error.to_string()),
+            Ok(_) => Ok(()),
+            Err(fault) => Err(fault.to_string()),
+        };
+        let news = upkeep.err().unwrap_or_default();
+        if news != complaint {
+            match news.as_str() {
+                "" => tracing::info!("the log's files are looked after again"),
+                reason => tracing::warn!(reason, "the log's files cannot be looked after; trying again"),
+            }
+            complaint = news;
         }
         if committed != kept {
             match hard.save_committed(committed) {

@@ -17,14 +17,22 @@ pub mod state_machine;
 pub mod node;
 
 mod adapter;
+mod bootstrap;
 mod checkpoints;
 mod codec;
 mod entry;
 mod flusher;
 mod hard_state;
+mod leadership;
+mod lease;
 mod log_store;
 mod network;
+mod room;
+mod store;
 mod types;
+
+#[cfg(test)]
+mod suite_test;
 
 pub use hard_state::{HardState, Identity, StoredState};
 pub use trireme_commitlog::LogId;

@@ -11,14 +11,16 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use parking_lot::RwLock;
 use trireme_commitlog::{CommitLog, FrameBuf, FrameRef};
 
-use crate::checkpoints::Checkpoints;
+use crate::checkpoints::{Checkpoints, Stored};
 use crate::codec::{self, WireMembership};
 use crate::entry::{Entry, Payload, kind};
 use crate::flusher::Flusher;
 use crate::hard_state::HardState;
+use crate::lease::Lease;
 use crate::types::{Membership, RaftLogId, TypeConfig, Vote, from_raft, to_raft};
 
-/// Bytes read at a time for a follower: entries are replicated in requests of about this size.
+/// Bytes read at a time for a follower: entries are replicated in requests of about this size. In
+/// small segments less, so that a follower whose log has room for anything has room for a request.
 const READ_BYTES: u64 = 1024 * 1024;
 /// Bytes read when openraft asks for a whole range (apply, start): a bound on what is mapped, not on
 /// what is copied.
@@ -33,6 +35,8 @@ pub struct LogStore {
     flusher: Flusher,
     checkpoints: Checkpoints,
     vote: Arc<RwLock<Option<Vote>>>,
+    read_bytes: u64,
+    _lease: Lease,
 }
 
 impl LogStore {
@@ -42,9 +46,11 @@ impl LogStore {
         hard: HardState,
         flusher: Flusher,
         checkpoints: Checkpoints,
+        lease: Lease,
     ) -> io::Result<Self> {
-        let vote = hard.vote().map_err(io::Error::other)?;
-        Ok(Self { log, hard, flusher, checkpoints, vote: Arc::new(RwLock::new(vote)) })
+        let vote = Arc::new(RwLock::new(hard.vote().map_err(io::Error::other)?));
+        let read_bytes = READ_BYTES.min(log.options().segment_bytes / 8);
+        Ok(Self { log, hard, flusher, checkpoints, vote, read_bytes, _lease: lease })
     }
 
     fn write(&self, entry: Entry) -> io::Result<()> {
@@ -106,11 +112,13 @@ impl RaftLogReader<TypeConfig> for LogStore {
             Bound::Excluded(at) => *at,
             Bound::Unbounded => u64::MAX,
         };
-        self.entries(from, to, RANGE_BYTES)
+        // What is trimmed is absent, which openraft allows here, and not an error.
+        let first = self.log.trimmed().map_or(0, |id| id.index + 1);
+        self.entries(from.max(first), to, RANGE_BYTES)
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.entries(start, end, READ_BYTES)
+        self.entries(start, end, self.read_bytes)
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -122,9 +130,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let trimmed = self.log.trimmed().map(to_raft);
-        let last = self.log.last().map(to_raft).or(trimmed);
-        Ok(LogState { last_purged_log_id: trimmed, last_log_id: last })
+        // A log without entries says that its last one is the last trimmed one.
+        Ok(LogState {
+            last_purged_log_id: self.log.trimmed().map(to_raft),
+            last_log_id: self.log.last().map(to_raft),
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -162,20 +172,23 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
+        if last.as_ref().map(|id| id.index()) >= self.log.last().map(|id| id.index) {
+            return Ok(());
+        }
         tracing::info!(after = ?last.as_ref().map(from_raft), "truncating the log's tail");
         self.flusher.truncate_after(last.map(|id| id.index())).await
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
         let upto = from_raft(&upto);
-        if self.log.last().is_some_and(|last| upto.index <= last.index) {
-            return self.log.trim(upto).map_err(io::Error::other);
+        if self.log.last().is_none_or(|last| last.index <= upto.index) {
+            // A checkpoint from a peer put us ahead of our own log, or just at its end: the log starts
+            // over behind it, at the segment where the next entry lies on every replica.
+            let installed = self.checkpoints.newest()?.filter(|stored| stored.log_id == upto);
+            if let Some(Stored { checkpoint, .. }) = installed {
+                return self.log.reset(upto, checkpoint.physical_offset).map_err(io::Error::other);
+            }
         }
-        // A checkpoint from a peer put us ahead of our own log: the log starts over behind it.
-        let boundary = self.checkpoints.newest().map_err(io::Error::other)?;
-        let boundary = boundary
-            .filter(|stored| stored.log_id == upto)
-            .ok_or_else(|| io::Error::other(format!("no checkpoint at {upto:?} to restart the log from")))?;
-        self.log.reset(upto, boundary.checkpoint.physical_offset).map_err(io::Error::other)
+        self.log.trim(upto).map_err(io::Error::other)
     }
 }

@@ -8,7 +8,11 @@ use openraft::raft::ClientWriteResult;
 use openraft::raft::responder::Responder;
 use trireme_commitlog::{FrameBuf, LogId};
 
+use crate::room::Promise;
 use crate::types::TypeConfig;
+
+/// The frame kind of proposals in the commit log.
+pub const KIND: u8 = crate::entry::kind::NORMAL;
 
 /// Completes a payload when it is appended: called at most once, on the task that appends, for entries
 /// in the order of their indexes. Not called at all for a proposal that is refused, so numbers that it
@@ -27,17 +31,19 @@ pub struct Proposal {
     pub stamp: Stamp,
     /// Set when the leader's log takes the entry: from then on a failure means "outcome unknown".
     pub(crate) appended: Arc<AtomicBool>,
+    /// The room that is kept for it while it waits to be appended.
+    pub(crate) promise: Option<Promise>,
 }
 
 impl Proposal {
     /// An empty payload with room for `capacity` bytes, to encode a proposal into.
     pub fn frame(capacity: usize) -> FrameBuf {
-        FrameBuf::with_capacity(crate::entry::kind::NORMAL, capacity)
+        FrameBuf::with_capacity(KIND, capacity)
     }
 
     /// A proposal of `frame`, completed by `stamp` when it is appended.
     pub fn new(frame: FrameBuf, stamp: Stamp) -> Self {
-        Self { frame, stamp, appended: Arc::new(AtomicBool::new(false)) }
+        Self { frame, stamp, appended: Arc::new(AtomicBool::new(false)), promise: None }
     }
 }
 

@@ -33,6 +33,9 @@ type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 /// A follower that answers nothing on the bulk lane for this long is taken for dead and its connection
 /// for stale. Generous: a slow disk must not look like a dead host.
 const BULK_SILENCE: Duration = Duration::from_secs(3);
+/// The same for the control lane, where an answer needs no disk. Far above the time that one heartbeat
+/// waits for its answer: making a connection again takes longer than a short pause of the peer.
+const CONTROL_SILENCE: Duration = Duration::from_secs(1);
 /// For one piece of a checkpoint.
 const SNAPSHOT_SILENCE: Duration = Duration::from_secs(10);
 
@@ -145,8 +148,7 @@ impl Client {
                 message.header(what).map_err(|error| RPCError::Unreachable(Unreachable::new(&error)))
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                // A peer that stopped answering may be frozen or gone: a new connection finds out.
-                self.control.disconnect().await;
+                self.control.disconnect_if_silent(CONTROL_SILENCE);
                 Err(Timeout { action, id: self.node, target: self.target, timeout: limit }.into())
             }
             Err(error) => Err(self.failed(&error)),
@@ -227,7 +229,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         };
         match tokio::time::timeout(option.soft_ttl(), answered).await {
             Ok(result) => result.map(AppendEntriesResponse::from),
-            Err(_) => Err(self.silent(RPCTypes::AppendEntries, option.soft_ttl()).await),
+            Err(_) => Err(self.silent(RPCTypes::AppendEntries, option.soft_ttl())),
         }
     }
 
@@ -313,10 +315,13 @@ impl RaftNetworkV2<TypeConfig> for Client {
 }
 
 impl Client {
-    /// The peer said nothing in time: the connection is dropped, the error says after how long.
-    async fn silent(&self, action: RPCTypes, timeout: Duration) -> RPCError<TypeConfig> {
-        let link = if self.lane == Lane::Control { &self.control } else { &self.data };
-        link.disconnect().await;
+    /// The peer did not answer in time. If it was silent for long, the next request uses another
+    /// connection.
+    fn silent(&self, action: RPCTypes, timeout: Duration) -> RPCError<TypeConfig> {
+        match self.lane {
+            Lane::Control => self.control.disconnect_if_silent(CONTROL_SILENCE),
+            Lane::Bulk | Lane::Snapshot | Lane::Probe => self.data.disconnect_if_silent(BULK_SILENCE),
+        }
         Timeout { action, id: self.node, target: self.target, timeout }.into()
     }
 
@@ -424,14 +429,14 @@ where
                 Ok(())
             }
             Ok(Err(error)) => Err(self.client.failed(&error)),
-            Err(_) => Err(self.client.silent(RPCTypes::AppendEntries, self.silence).await),
+            Err(_) => Err(self.client.silent(RPCTypes::AppendEntries, self.silence)),
         }
     }
 
     async fn front(&mut self) -> Rpc<StreamAppendResult<TypeConfig>> {
         let reply = self.in_flight.pop_front().expect("called only with a request in flight").await;
         if let Err(RPCError::Timeout(timeout)) = &reply {
-            return Err(self.client.silent(RPCTypes::AppendEntries, timeout.timeout).await);
+            return Err(self.client.silent(RPCTypes::AppendEntries, timeout.timeout));
         }
         reply
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use super::wire::{self, Hello, HelloReply, Kind, Lane, Message, Outgoing};
 use crate::config::ClusterSettings;
@@ -19,6 +20,8 @@ use crate::types::NodeId;
 
 /// Messages that may wait for the socket before a sender has to.
 const QUEUE: usize = 64;
+/// A peer that does not take our connection and introduce itself in this time is not there.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Who calls.
 #[derive(Clone, Debug)]
@@ -36,23 +39,31 @@ pub struct Callee {
     pub store_id: Option<u128>,
 }
 
-/// One lane to one peer.
+/// One lane to one peer. Dropping it closes its connection.
 pub struct Link {
+    to: Arc<Ends>,
+    connection: Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>,
+}
+
+struct Ends {
     caller: Caller,
     callee: Callee,
     lane: Lane,
-    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// Why the peer last refused us: told once, not at every heartbeat.
+    refused: Mutex<Option<String>>,
 }
 
 struct Connection {
     requests: mpsc::Sender<Outgoing>,
     pending: Arc<Pending>,
+    task: AbortHandle,
 }
 
-#[derive(Default)]
 struct Pending {
     next_id: AtomicU64,
     closed: AtomicBool,
+    /// When the peer last said something.
+    heard: Mutex<Instant>,
     replies: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
 }
 
@@ -66,7 +77,10 @@ pub struct Call {
 impl Link {
     /// Nothing is connected before the first request.
     pub fn new(caller: Caller, callee: Callee, lane: Lane) -> Self {
-        Self { caller, callee, lane, connection: tokio::sync::Mutex::new(None) }
+        Self {
+            to: Arc::new(Ends { caller, callee, lane, refused: Mutex::default() }),
+            connection: Arc::default(),
+        }
     }
 
     /// Sends a request; the reply is awaited with [`Call::reply`]. Requests of one link leave in the
@@ -99,58 +113,85 @@ impl Link {
         }
     }
 
-    /// Forgets the connection, so that the next request makes a new one: for peers that went silent.
-    pub async fn disconnect(&self) {
-        self.connection.lock().await.take();
+    /// Forgets the connection, so that the next request makes a new one, if the peer has said nothing
+    /// on it for so long: it may be a connection to a host that is gone.
+    pub fn disconnect_if_silent(&self, silence: Duration) {
+        // Locked means that it is being made, or was just found to be good.
+        if let Ok(mut slot) = self.connection.try_lock()
+            && slot.as_ref().is_some_and(|connection| silence <= connection.pending.heard.lock().elapsed())
+        {
+            *slot = None;
+        }
     }
 
-    // The lock is held while connecting, on purpose: a second caller waits for the same connection.
     async fn connection(&self) -> io::Result<Arc<Connection>> {
-        let mut slot = self.connection.lock().await;
+        let mut slot = self.connection.clone().lock_owned().await;
         if let Some(connection) = slot.as_ref().filter(|c| !c.pending.closed.load(Ordering::Acquire)) {
             return Ok(connection.clone());
         }
         *slot = None;
-        let (stream, reply, buffer) = connect(&self.caller, &self.callee, self.lane).await?;
-        if let Some(reason) = reply.refused {
-            tracing::warn!(peer = self.callee.node, addr = %self.callee.addr, %reason, "peer refused us");
-            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, reason));
-        }
-        let connection = Arc::new(Connection::start(stream, buffer));
-        *slot = Some(connection.clone());
-        Ok(connection)
+        // A task of its own, with the lock: callers who give up after a heartbeat's time must not undo
+        // what is half done, and the next ones wait for the same connection.
+        let to = self.to.clone();
+        let connecting = tokio::spawn(async move {
+            let connection = Connection::open(&to).await?;
+            *slot = Some(connection.clone());
+            Ok(connection)
+        });
+        connecting.await.map_err(io::Error::other)?
     }
 }
 
 impl Connection {
-    fn start(stream: TcpStream, buffer: BytesMut) -> Self {
+    async fn open(to: &Ends) -> io::Result<Arc<Self>> {
+        let made = tokio::time::timeout(CONNECT_WITHIN, connect(&to.caller, &to.callee, to.lane)).await;
+        let (stream, reply, buffer) = made.map_err(|_| io::ErrorKind::TimedOut)??;
+        let last = std::mem::replace(&mut *to.refused.lock(), reply.refused.clone());
+        if let Some(reason) = reply.refused {
+            if last.as_ref() != Some(&reason) {
+                tracing::warn!(peer = to.callee.node, addr = %to.callee.addr, %reason, "peer refused us");
+            }
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, reason));
+        }
         let (reader, writer) = stream.into_split();
         let (requests, queue) = mpsc::channel(QUEUE);
-        let pending = Arc::new(Pending::default());
-        let replies = pending.clone();
-        tokio::spawn(async move {
-            let mut write = tokio::spawn(wire::run_writer(writer, queue));
-            tokio::select! {
-                _ = read_replies(reader, buffer, &replies) => write.abort(),
-                _ = &mut write => {}
-            }
-            replies.closed.store(true, Ordering::Release);
-            // Dropping the senders fails every call that still waits.
-            replies.replies.lock().clear();
+        let pending = Arc::new(Pending {
+            next_id: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            heard: Mutex::new(Instant::now()),
+            replies: Mutex::default(),
         });
-        Self { requests, pending }
+        let replies = pending.clone();
+        let running = tokio::spawn(async move {
+            tokio::select! {
+                _ = read_replies(reader, buffer, &replies) => {}
+                _ = wire::run_writer(writer, queue) => {}
+            }
+            replies.close();
+        });
+        Ok(Arc::new(Self { requests, pending, task: running.abort_handle() }))
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The writer ends when the queue closes and shuts the socket down; the reader then sees the end.
-        self.pending.closed.store(true, Ordering::Release);
+        // Not left to the writer: it may be stuck in the socket of a peer that reads no more.
+        self.task.abort();
+        self.pending.close();
+    }
+}
+
+impl Pending {
+    /// Fails every call that still waits, and those to come.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.replies.lock().clear();
     }
 }
 
 async fn read_replies(mut reader: OwnedReadHalf, mut buffer: BytesMut, pending: &Pending) -> io::Result<()> {
     while let Some(message) = wire::read_message(&mut reader, &mut buffer, wire::MAX_MESSAGE).await? {
+        *pending.heard.lock() = Instant::now();
         let waiting = pending.replies.lock().remove(&message.id);
         if let Some(waiting) = waiting {
             // The caller may have given up; then nobody misses the reply.

@@ -1,7 +1,7 @@
 //! How replicas of a group talk: TCP, our own framing, one connection per purpose.
 //!
 //! Heartbeats and votes have a connection of their own (*control*), so that they never wait behind
-//! log entries (*bulk*) or a checkpoint (*snapshot*). Replies on the bulk lane come in the order of
+//! log entries (*bulk*), a checkpoint (*snapshot*) or a disk. Replies on the bulk lane come in the order of
 //! the requests, which lets several requests be under way. A connection starts with a *hello* in which
 //! both sides compare who they are and the cluster-wide settings; a difference is refused in words.
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use client::Network;
 pub use link::Caller;
-pub use server::{PeerServer, RESERVED_BYTES, Served};
+pub use server::{PeerServer, Served};
 
 use crate::config::ReplicaConfig;
 use crate::types::NodeId;

@@ -1,21 +1,24 @@
 //! The called side: peers' connections, each served according to its lane.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, stream};
+use futures_util::future::{Either, select};
+use futures_util::{StreamExt, pin_mut, stream};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, TransferLeaderError, TransferLeaderRequest, VoteRequest,
 };
 use openraft::{Raft, type_config::alias::StoredMembershipOf};
+use parking_lot::Mutex;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
-use trireme_commitlog::{CommitLog, FrameRef};
+use trireme_commitlog::{FrameRef, LogId};
 
 use super::link::Caller;
 use super::wire::{
@@ -26,11 +29,17 @@ use crate::adapter::Adapter;
 use crate::checkpoints::{Checkpoint, Stored};
 use crate::codec::{log_id, raft_log_id};
 use crate::entry::Entry;
+use crate::lease::Lease;
 use crate::log_store::entry_of;
-use crate::types::{SnapshotMeta, StoredMembership, TypeConfig, Vote, from_raft};
+use crate::room::Room;
+use crate::types::{NodeId, SnapshotMeta, StoredMembership, TypeConfig, Vote, from_raft};
 
 /// A stranger has this long to say who he is.
-const HELLO_WITHIN: Duration = Duration::from_secs(5);
+const HELLO_WITHIN: Duration = Duration::from_secs(2);
+/// Strangers who have not said yet who they are; more are turned away.
+const STRANGERS: usize = 128;
+/// What is still to be said has this long when the peer has closed its side.
+const LINGER: Duration = Duration::from_secs(1);
 /// Control requests of one peer that are worked on at a time.
 const CONTROL_AT_ONCE: usize = 16;
 /// Append requests of one stream between the socket and openraft.
@@ -39,8 +48,6 @@ const BULK_QUEUE: usize = 4;
 const REPLY_QUEUE: usize = 64;
 /// A checkpoint larger than this is not ours.
 const MAX_CHECKPOINT: u64 = 4 * 1024 * 1024 * 1024;
-/// Room that a replica keeps in its log beyond what it accepts, for entries that Raft itself writes.
-pub const RESERVED_BYTES: u64 = 64 * 1024;
 
 /// An append request with the id that its reply carries.
 type Numbered = (u64, AppendEntriesRequest<TypeConfig>);
@@ -48,13 +55,21 @@ type Numbered = (u64, AppendEntriesRequest<TypeConfig>);
 /// What every connection needs.
 pub struct Served {
     pub raft: Raft<TypeConfig, Adapter>,
-    pub log: Arc<CommitLog>,
+    pub room: Room,
     pub us: Caller,
+    _lease: Lease,
+}
+
+impl Served {
+    /// What connections work on.
+    pub fn new(raft: Raft<TypeConfig, Adapter>, room: Room, us: Caller, lease: Lease) -> Self {
+        Self { raft, room, us, _lease: lease }
+    }
 }
 
 /// The peer listener of one replica. Dropping it closes the listener and every connection.
 pub struct PeerServer {
-    _accepting: JoinSet<()>,
+    accepting: JoinSet<()>,
 }
 
 impl PeerServer {
@@ -62,23 +77,60 @@ impl PeerServer {
     pub fn start(listener: TcpListener, served: Arc<Served>) -> Self {
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, served));
-        Self { _accepting: accepting }
+        Self { accepting }
+    }
+
+    /// Closes the listener and every connection. The port is free when it returns.
+    pub async fn stop(mut self) {
+        self.accepting.shutdown().await;
+    }
+}
+
+/// Who is connected: one connection per peer and lane. A peer that connects again has given up the
+/// last one, even if we cannot tell yet because its host vanished or because Raft is busy.
+#[derive(Default)]
+struct Lanes(Mutex<BTreeMap<(NodeId, Lane), Arc<Notify>>>);
+
+impl Lanes {
+    /// Ends the peer's last connection of this lane. The new one ends when it is told.
+    fn enter(&self, peer: (NodeId, Lane)) -> Arc<Notify> {
+        let replaced = Arc::new(Notify::new());
+        if let Some(last) = self.0.lock().insert(peer, replaced.clone()) {
+            last.notify_one();
+        }
+        replaced
+    }
+
+    fn leave(&self, peer: (NodeId, Lane), ours: &Arc<Notify>) {
+        let mut lanes = self.0.lock();
+        if lanes.get(&peer).is_some_and(|current| Arc::ptr_eq(current, ours)) {
+            lanes.remove(&peer);
+        }
     }
 }
 
 async fn accept(listener: TcpListener, served: Arc<Served>) {
     // Owned here, so that connections end with the listener.
     let mut connections = JoinSet::new();
+    let lanes = Arc::new(Lanes::default());
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
             Ok((stream, peer)) => {
-                let served = served.clone();
+                let Ok(stranger) = strangers.clone().try_acquire_owned() else {
+                    tracing::debug!(%peer, "too many strangers on the peer port");
+                    continue;
+                };
+                let (served, lanes) = (served.clone(), lanes.clone());
                 connections.spawn(async move {
-                    if let Err(error) = serve(stream, served).await {
+                    if let Err(error) = serve(stream, &served, &lanes, stranger).await {
                         tracing::info!(%peer, %error, "peer connection closed");
                     }
                 });
-                while connections.try_join_next().is_some() {}
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a peer connection");
@@ -88,7 +140,12 @@ async fn accept(listener: TcpListener, served: Arc<Served>) {
     }
 }
 
-async fn serve(mut stream: TcpStream, served: Arc<Served>) -> io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    served: &Arc<Served>,
+    lanes: &Lanes,
+    stranger: OwnedSemaphorePermit,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = BytesMut::new();
     let first = timeout(HELLO_WITHIN, wire::read_message(&mut stream, &mut buffer, wire::MAX_HELLO)).await;
@@ -108,19 +165,42 @@ async fn serve(mut stream: TcpStream, served: Arc<Served>) -> io::Result<()> {
         tracing::warn!(peer = hello.from, %reason, "refused a peer");
         return Ok(());
     }
+    drop(stranger);
+    if hello.lane == Lane::Probe {
+        return Ok(());
+    }
+    let peer = (hello.from, hello.lane);
+    let replaced = lanes.enter(peer);
+    let result = tokio::select! {
+        result = talk(stream, buffer, hello.lane, served) => result,
+        () = replaced.notified() => Ok(()),
+    };
+    lanes.leave(peer, &replaced);
+    result
+}
+
+async fn talk(stream: TcpStream, buffer: BytesMut, lane: Lane, served: &Arc<Served>) -> io::Result<()> {
     let (reader, writer) = stream.into_split();
     let (replies, queue) = mpsc::channel(REPLY_QUEUE);
     let serving = async {
-        match hello.lane {
-            Lane::Control => control(reader, buffer, &served, replies).await,
-            Lane::Bulk => bulk(reader, buffer, &served, replies).await,
-            Lane::Snapshot => snapshot(reader, buffer, &served, replies).await,
+        match lane {
+            Lane::Control => control(reader, buffer, served, replies).await,
+            Lane::Bulk => bulk(reader, buffer, served, replies).await,
+            Lane::Snapshot => snapshot(reader, buffer, served, replies).await,
             Lane::Probe => Ok(()),
         }
     };
-    // Either side ending ends the connection; the writer ends when the lane dropped its last sender.
-    let (served, written) = tokio::join!(serving, wire::run_writer(writer, queue));
-    served.and(written)
+    // The writer ends when the lane dropped its last sender, or when the peer takes nothing any more:
+    // then nobody reads our answers, and there is nothing left to do either.
+    let writing = wire::run_writer(writer, queue);
+    pin_mut!(serving, writing);
+    match select(serving, writing).await {
+        Either::Left((served, writing)) => {
+            let written = timeout(LINGER, writing).await;
+            served.and(written.unwrap_or(Ok(())))
+        }
+        Either::Right((written, _)) => written,
+    }
 }
 
 /// Why this peer is refused, if it is.
@@ -203,13 +283,10 @@ async fn answer(served: &Served, message: Message) -> io::Result<Outgoing> {
         }
         Kind::Append => {
             let (request, _) = append_request(&message)?;
-            if !has_room(&served.log, message.body.len()) {
-                return Ok(Outgoing::new(kind, id, &AppendReply::Busy, Vec::new()));
+            if !request.entries.is_empty() {
+                return Err(wire::invalid("entries do not belong on this lane"));
             }
-            let (prev, last) = (request.prev_log_id, request.entries.last().map(Entry::id));
-            let last = last.map(crate::types::to_raft).or(prev);
-            let response = served.raft.append_entries(request).await.map_err(|error| stopped(&error))?;
-            let reply = append_reply(response.into_stream_result(prev, last));
+            let reply = heartbeat(&served.raft, request).await?;
             Ok(Outgoing::new(kind, id, &reply, Vec::new()))
         }
         Kind::Transfer => {
@@ -238,6 +315,37 @@ async fn answer(served: &Served, message: Message) -> io::Result<Outgoing> {
     }
 }
 
+/// Answers a heartbeat as soon as Raft has taken note of it.
+///
+/// openraft answers when all that it accepted before is on disk, so a slow disk would pass for a lost
+/// connection, and a leader whose followers are slow would refuse proposals. A heartbeat asks only
+/// whether this replica follows. That is settled once openraft's core has handled the request, and it
+/// handles the request and the question behind it in this order.
+async fn heartbeat(
+    raft: &Raft<TypeConfig, Adapter>,
+    request: AppendEntriesRequest<TypeConfig>,
+) -> io::Result<AppendReply> {
+    let (vote, prev) = (request.vote, request.prev_log_id);
+    let (tell, told) = oneshot::channel();
+    let answered = raft.append_entries(request);
+    let follows = async {
+        let ask = raft.external_request(move |state| {
+            let _ = tell.send(*state.vote_ref() == vote);
+        });
+        // An error, here or there, means that the core ended, which the answer will say.
+        ask.await.is_ok() && told.await.unwrap_or(false)
+    };
+    pin_mut!(answered, follows);
+    let response = match select(answered, follows).await {
+        Either::Left((response, _)) => response,
+        // Says nothing about the log: that is the bulk lane's business.
+        Either::Right((true, _)) => return Ok(AppendReply::Flushed(None)),
+        Either::Right((false, answered)) => answered.await,
+    };
+    let response = response.map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(append_reply(response.into_stream_result(prev, prev)))
+}
+
 /// Append requests, pipelined: the next is read and handed on while the last is being synced.
 async fn bulk(
     mut reader: OwnedReadHalf,
@@ -251,12 +359,16 @@ async fn bulk(
         if message.kind != Kind::Append {
             return Err(wire::invalid(format!("{:?} does not belong on this lane", message.kind)));
         }
-        let (request, number) = append_request(&message)?;
-        if !has_room(&served.log, message.body.len()) {
-            drop(replies.send(Outgoing::new(Kind::Append, message.id, &AppendReply::Busy, Vec::new())).await);
-            // Later requests of this stream would leave a gap.
-            session = Some((number, mpsc::channel(1).0));
-            continue;
+        let (mut request, number) = append_request(&message)?;
+        if let Some(last) = request.entries.last_mut() {
+            last.promise = served.room.accept(message.body.len() as u64).await;
+            if last.promise.is_none() {
+                let busy = Outgoing::new(Kind::Append, message.id, &AppendReply::Busy, Vec::new());
+                drop(replies.send(busy).await);
+                // Later requests of this stream would leave a gap.
+                session = Some((number, mpsc::channel(1).0));
+                continue;
+            }
         }
         if session.as_ref().is_none_or(|(current, _)| *current != number) {
             let (tx, rx) = mpsc::channel(BULK_QUEUE);
@@ -313,6 +425,7 @@ fn append_reply(
 fn append_request(message: &Message) -> io::Result<(AppendEntriesRequest<TypeConfig>, u64)> {
     let header: AppendHeader = message.header("append").map_err(|error| wire::invalid(error.to_string()))?;
     let entries = entries(message.body.clone(), header.entries)?;
+    check_sequence(header.prev.map(|(term, index)| LogId { term, index }), &entries)?;
     let request = AppendEntriesRequest {
         vote: header.vote.into(),
         prev_log_id: raft_log_id(header.prev),
@@ -336,8 +449,16 @@ fn entries(mut body: Bytes, count: u32) -> io::Result<Vec<Entry>> {
     Ok(found)
 }
 
-fn has_room(log: &CommitLog, entry_bytes: usize) -> bool {
-    entry_bytes == 0 || log.room() >= entry_bytes as u64 + RESERVED_BYTES
+/// Raft takes it for granted that a leader's entries follow each other.
+fn check_sequence(mut last: Option<LogId>, entries: &[Entry]) -> io::Result<()> {
+    for id in entries.iter().map(Entry::id) {
+        let next = last.map_or(Some(0), |last| last.index.checked_add(1));
+        if next != Some(id.index) || last.is_some_and(|last| id.term < last.term) {
+            return Err(wire::invalid(format!("entry {id} does not follow {last:?}")));
+        }
+        last = Some(id);
+    }
+    Ok(())
 }
 
 async fn snapshot(
@@ -353,7 +474,7 @@ async fn snapshot(
         if header.at == 0 {
             received.clear();
         }
-        let end = header.at + message.body.len() as u64;
+        let end = received.len() as u64 + message.body.len() as u64;
         if header.at != received.len() as u64 || end > header.total || header.total > MAX_CHECKPOINT {
             return Err(wire::invalid(format!(
                 "piece at {} of a checkpoint, expected {}",

@@ -27,6 +27,8 @@ pub const MAGIC: u64 = 0x5452_4952_454d_4531;
 pub const VERSION: u32 = 1;
 /// The largest message: one entry is bounded far below by what a broker accepts.
 pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
+/// Of these, what a header may take: names of members and their addresses.
+pub const MAX_HEADER: usize = 64 * 1024;
 /// The largest first message: a stranger cannot make us hold more.
 pub const MAX_HELLO: usize = 4096;
 /// A checkpoint travels in pieces of this size.
@@ -69,7 +71,7 @@ impl TryFrom<u8> for Kind {
 }
 
 /// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Lane {
     Control,
     Bulk,
@@ -247,7 +249,7 @@ pub async fn read_message(
 /// Splits the first whole message off `buffer`, which it makes room in if there is none yet.
 pub fn split_message(buffer: &mut BytesMut, limit: usize) -> io::Result<Option<Message>> {
     let Some(length) = buffer.get(..4).map(|mut bytes| bytes.get_u32_le() as usize) else {
-        buffer.reserve(64 * 1024);
+        buffer.reserve(limit.min(64 * 1024));
         return Ok(None);
     };
     if !(FIXED..=limit).contains(&length) {

@@ -1,0 +1,92 @@
+//! Opening what a replica has on disk, and why that may fail.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use trireme_commitlog::{CommitLog, DiskDir, LogDir, Options};
+
+use crate::config::ReplicaConfig;
+use crate::hard_state::{HardState, HardStateError};
+
+/// Why a replica does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A directory or file of the store cannot be used.
+    #[error("{what} {path}: {source}")]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The identity or the vote.
+    #[error(transparent)]
+    HardState(#[from] HardStateError),
+    /// The commit log.
+    #[error("commit log in {path}: {source}")]
+    Log {
+        /// The directory.
+        path: PathBuf,
+        /// What recovery found.
+        source: trireme_commitlog::OpenError,
+    },
+    /// The peer listener.
+    #[error("cannot listen for peers on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Raft itself.
+    #[error("raft: {0}")]
+    Raft(String),
+}
+
+/// An opened store: what a broker needs to rebuild its state before the node starts.
+pub struct Store {
+    pub(crate) config: ReplicaConfig,
+    /// The commit log, for reading.
+    pub log: Arc<CommitLog>,
+    /// Identity, vote and the broker's saved metadata.
+    pub hard: HardState,
+}
+
+impl Store {
+    /// Opens the store of a replica, or makes it. Recovers the commit log. Blocks on the disk.
+    ///
+    /// `store_id` is a random number, used if the store is new.
+    pub fn open(config: &ReplicaConfig, store_id: u128) -> Result<Self, StartError> {
+        let path = config.store.join("commitlog");
+        let files = DiskDir::open(&path).map_err(|source| StartError::Io {
+            what: "cannot open",
+            path: path.clone(),
+            source,
+        })?;
+        Self::open_with(config, store_id, Arc::new(files))
+    }
+
+    /// As [`Store::open`], with the commit log's files in `dir`: for a disk that is not an ordinary one.
+    pub fn open_with(
+        config: &ReplicaConfig,
+        store_id: u128,
+        dir: Arc<dyn LogDir>,
+    ) -> Result<Self, StartError> {
+        let path = config.store.join("commitlog");
+        let files = dir.list().map_err(|source| StartError::Io {
+            what: "cannot list",
+            path: path.clone(),
+            source,
+        })?;
+        // The identity is durable before the log's first file is made, so a log without one lost it.
+        let hard_path = config.store.join("hardstate");
+        let hard = HardState::open(&hard_path, config.node, &config.settings, !files.is_empty(), store_id)?;
+        let options = Options { segment_bytes: config.settings.segment_bytes };
+        let log =
+            CommitLog::open(dir, options).map(Arc::new).map_err(|source| StartError::Log { path, source })?;
+        Ok(Self { config: config.clone(), log, hard })
+    }
+}
