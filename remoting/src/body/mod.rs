@@ -98,3 +98,6 @@ macro_rules! wire_enum {
     };
 }
 use wire_enum;
+
+#[cfg(test)]
+mod tests;

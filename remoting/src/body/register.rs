@@ -53,7 +53,15 @@ impl RegisterBrokerBody {
     ///
     /// Memory grows with what really comes out of the stream, up to 64 MiB.
     pub fn decode_compressed(bytes: &[u8], version: i32) -> Result<Self, RegisterBodyError> {
-        let mut input = Inflate { stream: ZlibDecoder::new(bytes).take(INFLATED_MAX) };
+        Self::decode_within(INFLATED_MAX, bytes, version)
+    }
+
+    pub(super) fn decode_within(
+        inflated_max: u64,
+        bytes: &[u8],
+        version: i32,
+    ) -> Result<Self, RegisterBodyError> {
+        let mut input = Inflate { stream: ZlibDecoder::new(bytes).take(inflated_max) };
         let mut wrapper = TopicConfigSerializeWrapper {
             data_version: json::from_slice(&input.part()?)?,
             ..TopicConfigSerializeWrapper::default()

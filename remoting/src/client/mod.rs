@@ -75,7 +75,13 @@ impl Client {
         match tokio::time::timeout(timeout, self.connection(addr)).await {
             Ok(connection) => {
                 let left = timeout.saturating_sub(started.elapsed());
-                connection?.invoke(frame, left).await
+                match connection?.invoke(frame, left).await {
+                    // The caller knows what it allowed, not what connecting left of it.
+                    Err(InvokeError::Timeout { addr, code, .. }) => {
+                        Err(InvokeError::Timeout { addr, code, after: timeout })
+                    }
+                    answer => answer,
+                }
             }
             Err(_) => Err(InvokeError::Timeout { addr: addr.to_owned(), code, after: timeout }),
         }

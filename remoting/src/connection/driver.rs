@@ -134,11 +134,15 @@ impl<'a> Read<'a> {
         let timer = sleep_until(self.next_deadline());
         tokio::pin!(closed, timer);
         loop {
-            self.make_room();
+            let missing = self.decoder.missing(&self.buffer);
+            reserve(&mut self.buffer, missing, self.chunk);
             tokio::select! {
                 read = reader.read_buf(&mut self.buffer) => match read {
                     Ok(0) => return self.end_of_stream(),
-                    Ok(bytes) => self.adapt(bytes),
+                    Ok(bytes) => {
+                        connection.touch();
+                        self.adapt(bytes);
+                    }
                     Err(error) => return CloseReason::Io(Arc::new(error)),
                 },
                 () = &mut closed => return CloseReason::Local,
@@ -147,7 +151,6 @@ impl<'a> Read<'a> {
                     None => timer.as_mut().reset(self.next_deadline()),
                 },
             }
-            connection.touch();
             loop {
                 match self.decoder.decode(&mut self.buffer) {
                     Ok(Some(frame)) => self.dispatch(frame),
@@ -192,15 +195,6 @@ impl<'a> Read<'a> {
         if understands && !frame.is_oneway() {
             Responder::new(self.connection.clone(), &frame)
                 .reply(Frame::response(response::GO_AWAY).with_remark("shutting down"));
-        }
-    }
-
-    /// Spare room for the next read. It grows with what has arrived, whatever a length field promises.
-    fn make_room(&mut self) {
-        let missing = self.decoder.missing(&self.buffer);
-        let wanted = missing.min(self.buffer.len()).max(self.chunk);
-        if self.buffer.capacity() - self.buffer.len() < wanted / 2 {
-            self.buffer.reserve(wanted);
         }
     }
 
@@ -264,6 +258,15 @@ impl<'a> Read<'a> {
         } else {
             None
         }
+    }
+}
+
+/// Makes room for the next read: a chunk, or as much again as is there while more than that is missing. So the
+/// buffer grows with what has arrived, whatever a length field promises.
+pub(super) fn reserve(buffer: &mut BytesMut, missing: usize, chunk: usize) {
+    let wanted = missing.min(buffer.len()).max(chunk);
+    if buffer.capacity() - buffer.len() < wanted / 2 {
+        buffer.reserve(wanted);
     }
 }
 

@@ -248,3 +248,6 @@ impl PartialEq for Connection {
 }
 
 impl Eq for Connection {}
+
+#[cfg(test)]
+mod tests;

@@ -297,3 +297,6 @@ pub enum FrameError {
     #[error("header field name of {0} bytes does not fit a binary header")]
     KeyTooLong(usize),
 }
+
+#[cfg(test)]
+mod tests;

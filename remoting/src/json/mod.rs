@@ -16,3 +16,6 @@ pub use parse::{MAX_DEPTH, MAX_VALUES, parse};
 pub use ser::{to_bytes, to_string};
 
 pub(crate) use lexer::{Lexer, write_escaped};
+
+#[cfg(test)]
+mod tests;

@@ -173,3 +173,6 @@ fn utf8<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a str, MessageErro
 fn too_long(field: &'static str, bytes: usize, max: usize) -> Result<(), MessageError> {
     if bytes <= max { Ok(()) } else { Err(MessageError::TooLong { field, bytes, max }) }
 }
+
+#[cfg(test)]
+mod tests;
