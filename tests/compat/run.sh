@@ -87,7 +87,20 @@ say() { echo "$*" | tee -a "$report"; }
 
 # ---- a real RocketMQ to test, for the self-check ----
 
-free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+answers() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+free() { ! answers 127.0.0.1 "$1"; }
+
+# True once one of the name servers takes connections; they may be starting.
+namesrv_answers() {
+  local deadline=$((SECONDS + 20)) address
+  while ((SECONDS < deadline)); do
+    for address in ${namesrv//;/ }; do
+      if answers "${address%:*}" "${address##*:}"; then return; fi
+    done
+    sleep 0.2
+  done
+  return 1
+}
 
 # Prints the first of 60 ports of which none answers.
 free_ports() {
@@ -103,8 +116,9 @@ free_ports() {
 start_real() {
   local base line
   base=$(free_ports) || usage "no free ports"
-  exec 4< <(exec "$here/rocketmq/run.sh" --version "$real" --data "$logs/real" --namesrv-port "$base" --broker-port $((base + 10)) \
-    ${dledger[@]+"${dledger[@]}"} 2>"$logs/real.err")
+  # On a slow machine sends may wait: by default it refuses those that wait for 200 ms.
+  exec 4< <(exec "$here/rocketmq/run.sh" --version "$real" --data "$logs/real" --namesrv-port "$base" \
+    --broker-port $((base + 10)) --set waitTimeMillsInSendQueue=5000 ${dledger[@]+"${dledger[@]}"} 2>"$logs/real.err")
   real_pid=$!
   while read -r line <&4; do
     if [[ $line == ready\ * ]]; then
@@ -247,7 +261,11 @@ fi
 if ((${#programs[@]} > 0)); then
   check_wanted
   if [[ -n $real ]]; then start_real; fi
-  for program in "${programs[@]}"; do
+  if ! namesrv_answers; then
+    say "FAILED cluster connection: no name server answers at $namesrv"
+    programs=()
+  fi
+  for program in ${programs[@]+"${programs[@]}"}; do
     if [[ $program == java-* ]]; then
       run_java "${program#java-}"
       continue

@@ -39,8 +39,12 @@ final class Cluster implements AutoCloseable {
                 masters.put(broker.getBrokerName(), master);
             }
         }
-        Check.that(!masters.isEmpty(), "the name server lists no master");
         return masters;
+    }
+
+    /** Fails unless the name server lists a master soon. */
+    void awaitMaster() throws InterruptedException {
+        Check.eventually("a master listed by the name server", Check.SOON, () -> !masters().isEmpty());
     }
 
     /** Creates or changes the topic on every master, and waits until the name server routes it so. */

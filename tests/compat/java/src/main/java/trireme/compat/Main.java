@@ -88,6 +88,7 @@ public final class Main {
         });
         boolean passed = true;
         try (Cluster cluster = new Cluster(settings.namesrv(), "compat-" + settings.run() + "-admin")) {
+            cluster.awaitMaster();
             Map<String, Future<String>> reports = new LinkedHashMap<>();
             for (String name : names) {
                 reports.put(name, threads.submit(() -> report(settings, cluster, name, out)));
@@ -95,6 +96,9 @@ public final class Main {
             for (Map.Entry<String, Future<String>> entry : reports.entrySet()) {
                 passed &= !awaitReport(settings, entry.getKey(), entry.getValue(), out).startsWith("FAILED");
             }
+        } catch (AssertionError noCluster) {
+            names.forEach(name -> out.printf("FAILED %s %s: no cluster to test: %s%n", settings.label(), name, oneLine(noCluster)));
+            return false;
         }
         return passed;
     }
