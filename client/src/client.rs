@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::admin::Admin;
 use crate::config::ClientConfig;
+use crate::consumer::{
+    ConcurrentListener, OrderedListener, PullConsumer, PullConsumerConfig, PushConsumer, PushConsumerConfig,
+};
 use crate::error::ClientError;
 use crate::instance::Instance;
 use crate::producer::{Producer, ProducerConfig};
@@ -49,6 +52,36 @@ impl Client {
     /// Errors: [`ClientError::Config`], [`ClientError::Name`], [`ClientError::Closed`].
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer, ClientError> {
         Producer::start(self.instance.clone(), config)
+    }
+
+    /// A consumer that calls `listener` with messages, many at a time, in no order.
+    ///
+    /// Returns once brokers have been told of it; messages come as soon as its share of the queues is known.
+    /// Errors: as [`producer`](Self::producer), [`ClientError::GroupInUse`], [`ClientError::OffsetFile`].
+    pub async fn consume<L: ConcurrentListener>(
+        &self,
+        config: PushConsumerConfig,
+        listener: L,
+    ) -> Result<PushConsumer, ClientError> {
+        PushConsumer::start_concurrent(self.instance.clone(), config, listener).await
+    }
+
+    /// A consumer that calls `listener` with the messages of each queue one after the other, in their order.
+    ///
+    /// Returns and errors as [`consume`](Self::consume).
+    pub async fn consume_ordered<L: OrderedListener>(
+        &self,
+        config: PushConsumerConfig,
+        listener: L,
+    ) -> Result<PushConsumer, ClientError> {
+        PushConsumer::start_ordered(self.instance.clone(), config, listener).await
+    }
+
+    /// A consumer that fetches messages when its user says so.
+    ///
+    /// Errors: as [`producer`](Self::producer), [`ClientError::GroupInUse`].
+    pub fn pull_consumer(&self, config: PullConsumerConfig) -> Result<PullConsumer, ClientError> {
+        PullConsumer::start(self.instance.clone(), config)
     }
 
     /// Administration of topics, groups and offsets.

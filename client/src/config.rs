@@ -87,10 +87,10 @@ impl ClientConfig {
                 return Err(config_error("namesrv_addrs", addr, "host:port"));
             }
         }
-        if let Some(name) = &self.instance_name {
-            if name.is_empty() || name.contains(['@', '/', '\\']) {
-                return Err(config_error("instance_name", name, "text without '@', '/' and '\\'"));
-            }
+        if let Some(name) =
+            self.instance_name.as_ref().filter(|name| name.is_empty() || name.contains(['@', '/', '\\']))
+        {
+            return Err(config_error("instance_name", name, "text without '@', '/' and '\\'"));
         }
         for (field, duration) in [
             ("request_timeout", self.request_timeout),

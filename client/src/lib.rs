@@ -25,11 +25,17 @@ mod instance;
 mod route;
 
 mod admin;
+mod consumer;
 mod producer;
 
 pub use admin::{Admin, GroupSpec, TopicSpec};
 pub use client::Client;
 pub use config::ClientConfig;
+pub use consumer::{
+    AllocateStrategy, ConcurrentListener, ConsumeFrom, ConsumeOutcome, MessageBatch, MessageModel,
+    OrderOutcome, OrderedListener, PullConsumer, PullConsumerConfig, PullResult, PullStatus, PushConsumer,
+    PushConsumerConfig,
+};
 pub use error::ClientError;
 pub use message::{BatchSendResult, Message, MessageQueue, ReceivedMessage, SendResult, SendStatus};
 pub use producer::{Producer, ProducerConfig};

@@ -135,7 +135,8 @@ impl Instance {
                 pause = PAUSE;
                 continue;
             };
-            let timeout = patience.per_try.min(deadline - now);
+            let per_try = if broker.is_alone() { patience.total } else { patience.per_try };
+            let timeout = per_try.min(deadline - now);
             match self.try_replica(broker, &addr, request.clone(), timeout).await {
                 Ok(frame) => {
                     let leaderless =

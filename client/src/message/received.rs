@@ -111,6 +111,13 @@ impl ReceivedMessage {
         }
     }
 
+    /// The message with one failure more.
+    pub(crate) fn failed_once_more(&self) -> Self {
+        let mut message = self.clone();
+        message.reconsume_times = message.reconsume_times.saturating_add(1);
+        message
+    }
+
     /// Gives a message of the retry topic the topic that it was first sent to.
     pub(crate) fn restore_topic(&mut self) {
         if let Some(topic) = self.property(property::RETRY_TOPIC) {

@@ -76,7 +76,7 @@ impl Sender {
     /// Queues a message on the connection to a leader. Errors: it could not be queued.
     pub(super) async fn send_oneway(&self, message: Message) -> Result<(), ClientError> {
         let outgoing = Outgoing::single(self, message).await?;
-        let publish = self.choose(&outgoing.topic, Choice::Any, None).await?;
+        let publish = self.choose(&outgoing.topic, Choice::Any).await?;
         let request = outgoing.request(self, &publish.queue);
         self.instance.oneway_leader(&publish.broker, outgoing.code, request, ONEWAY_BACKLOG).await
     }
@@ -96,7 +96,7 @@ impl Sender {
             pause: FIRST_PAUSE,
             last: None,
         };
-        let mut publish = self.choose(&outgoing.topic, choice, None).await?;
+        let mut publish = self.choose(&outgoing.topic, choice).await?;
         // Replicas of the present group that were asked in this round.
         let mut tried: Vec<Arc<str>> = Vec::new();
         loop {
@@ -114,8 +114,12 @@ impl Sender {
                 continue;
             };
             let request = outgoing.request(self, &publish.queue);
-            let answer =
-                self.instance.try_replica(&publish.broker, &addr, request, per_try.min(deadline - now)).await;
+            // With nobody else to turn to, giving up early would only store the message twice.
+            let alone = || self.other_group(&outgoing.topic, choice, &publish.broker).is_none();
+            let alone = publish.broker.is_alone() && alone();
+            let patience = if alone { self.config.send_timeout } else { per_try };
+            let timeout = patience.min(deadline - now);
+            let answer = self.instance.try_replica(&publish.broker, &addr, request, timeout).await;
             let verdict = judge(answer.as_ref().map(|frame| frame.code));
             if let (Verdict::Stored(status), Ok(frame)) = (verdict, &answer) {
                 return self.stored(outgoing, &publish, &addr, status, frame);
@@ -146,13 +150,8 @@ impl Sender {
         }
     }
 
-    /// The queue to write to; not one of the group to `avoid`, if there is a choice.
-    async fn choose(
-        &self,
-        topic: &str,
-        choice: Choice<'_>,
-        avoid: Option<&Arc<Broker>>,
-    ) -> Result<PublishQueue, ClientError> {
+    /// The queue to write to.
+    async fn choose(&self, topic: &str, choice: Choice<'_>) -> Result<PublishQueue, ClientError> {
         if let Choice::Queue(queue) = choice {
             if &*queue.topic != topic {
                 let reason = format!("queue {queue} is of another topic");
@@ -163,27 +162,17 @@ impl Sender {
         let route = self.instance.publish_route(topic, self.config.default_topic_queues).await?;
         let chosen = match choice {
             Choice::Key(key) => shard(&route.publish, key),
-            _ => self.rotate(&route.publish, avoid),
+            _ => rotation(&route.publish, self.turn.fetch_add(1, Ordering::Relaxed), None),
         };
         chosen.cloned().ok_or_else(|| ClientError::NoQueue { topic: topic.to_owned(), kind: "writable" })
-    }
-
-    fn rotate<'a>(
-        &self,
-        queues: &'a [PublishQueue],
-        avoid: Option<&Arc<Broker>>,
-    ) -> Option<&'a PublishQueue> {
-        let start = self.turn.fetch_add(1, Ordering::Relaxed);
-        let avoided = |at: usize| avoid.is_some_and(|avoid| Arc::ptr_eq(avoid, &queues[at].broker));
-        let penalized = |at: usize| queues[at].broker.is_penalized();
-        rotate(queues.len(), start, avoided, penalized).map(|at| &queues[at])
     }
 
     /// A queue of another group than the one that has just failed, if the choice leaves one.
     fn other_group(&self, topic: &str, choice: Choice<'_>, failed: &Arc<Broker>) -> Option<PublishQueue> {
         let Choice::Any = choice else { return None };
         let route = self.instance.cached_route(topic)?;
-        let other = self.rotate(&route.publish, Some(failed))?;
+        // The turn stays: it counts messages, so that each queue gets its share.
+        let other = rotation(&route.publish, self.turn.load(Ordering::Relaxed), Some(failed))?;
         (!Arc::ptr_eq(&other.broker, failed)).then(|| other.clone())
     }
 
@@ -208,6 +197,16 @@ impl Sender {
             queue_offset: header.queue_offset,
         })
     }
+}
+
+/// The next queue from `turn` on, of a group that is not to be avoided or penalized if there is one.
+fn rotation<'a>(
+    queues: &'a [PublishQueue],
+    turn: usize,
+    avoid: Option<&Arc<Broker>>,
+) -> Option<&'a PublishQueue> {
+    let avoided = |at: usize| avoid.is_some_and(|avoid| Arc::ptr_eq(avoid, &queues[at].broker));
+    rotate(queues.len(), turn, avoided, |at| queues[at].broker.is_penalized()).map(|at| &queues[at])
 }
 
 impl Course {

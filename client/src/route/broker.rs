@@ -23,6 +23,8 @@ pub(crate) struct Broker {
     replicas: Mutex<Replicas>,
     /// Spares the lock on every answer while all is well.
     has_suspects: AtomicBool,
+    /// There is one replica only.
+    is_alone: AtomicBool,
     /// Until when producers with a choice go elsewhere.
     penalty: Mutex<Option<Instant>>,
     has_penalty: AtomicBool,
@@ -45,6 +47,7 @@ impl Broker {
             name,
             replicas: Mutex::default(),
             has_suspects: AtomicBool::new(false),
+            is_alone: AtomicBool::new(true),
             penalty: Mutex::new(None),
             has_penalty: AtomicBool::new(false),
             changes: watch::Sender::new(0),
@@ -71,6 +74,11 @@ impl Broker {
         self.replicas.lock().addrs().cloned().collect()
     }
 
+    /// Whether there is no second replica to turn to, so that waiting for the one is all that can be done.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone.load(Ordering::Relaxed)
+    }
+
     /// Whether this replica did not answer lately.
     pub(crate) fn is_suspect(&self, addr: &str) -> bool {
         self.has_suspects.load(Ordering::Relaxed) && self.replicas.lock().is_suspect(addr, Instant::now())
@@ -91,8 +99,12 @@ impl Broker {
 
     /// This replica leads.
     pub(crate) fn leads(&self, addr: &str) -> Leadership {
-        if !self.replicas.lock().name_leader(addr) {
-            return Leadership::Same;
+        {
+            let mut replicas = self.replicas.lock();
+            if !replicas.name_leader(addr) {
+                return Leadership::Same;
+            }
+            self.is_alone.store(replicas.addrs().count() < 2, Ordering::Relaxed);
         }
         info!(broker = %self.name, leader = addr, "leader changed");
         self.bump();
@@ -143,6 +155,7 @@ impl Broker {
             let mut replicas = self.replicas.lock();
             let changed = replicas.update(addrs);
             self.has_suspects.store(replicas.has_suspects(), Ordering::Relaxed);
+            self.is_alone.store(replicas.addrs().count() < 2, Ordering::Relaxed);
             changed
         };
         if changed {

@@ -1,0 +1,185 @@
+//! One pull at one replica.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use trireme_remoting::headers::{
+    PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullRequest, PullResponse,
+};
+use trireme_remoting::{Frame, InvokeError, RequestCode, response};
+
+use super::subscription::Subscription;
+use crate::error::ClientError;
+use crate::instance::{Instance, peer};
+use crate::message::{MessageQueue, ReceivedMessage};
+use crate::route::Broker;
+
+/// How much longer than it may be held a pull may take.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// What to pull.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fetch<'a> {
+    pub(super) group: &'a str,
+    pub(super) queue: &'a MessageQueue,
+    pub(super) offset: i64,
+    pub(super) max_messages: usize,
+    pub(super) subscription: &'a Subscription,
+    /// Progress to commit on this occasion, if the leader is asked.
+    pub(super) commit: Option<i64>,
+    /// How long the broker may wait for messages.
+    pub(super) hold: Duration,
+}
+
+/// What a pull brought.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) outcome: Outcome,
+    /// The offset to pull next.
+    pub(super) next: i64,
+    /// The queue's first offset.
+    pub(super) min: i64,
+    /// The queue's end, exclusive.
+    pub(super) max: i64,
+    /// The broker id to pull from next time.
+    pub(super) suggested: i64,
+    /// Whether the answer is the leader's, as far as is known.
+    pub(super) from_leader: bool,
+}
+
+/// Whether there were messages.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Messages(Vec<ReceivedMessage>),
+    /// None at this offset, or none with the tags asked for up to the next.
+    Nothing,
+    /// The offset is before the queue's first message or behind its end.
+    OutOfRange,
+}
+
+/// Why a pull brought nothing.
+#[derive(Debug)]
+pub(super) enum FetchError {
+    /// No answer.
+    Silent(InvokeError),
+    /// The replica became suspect while it held the pull.
+    Abandoned,
+    /// An answer, but no page.
+    Refused { code: i32, error: ClientError },
+}
+
+impl FetchError {
+    /// As the user is told.
+    pub(super) fn into_error(self, queue: &MessageQueue, after: Duration) -> ClientError {
+        let no_answer = |source| ClientError::NoAnswer {
+            operation: RequestCode::PullMessage.name(),
+            broker: queue.broker_name.to_string(),
+            after,
+            source,
+        };
+        match self {
+            Self::Silent(source) => no_answer(source),
+            Self::Abandoned => no_answer(InvokeError::Timeout {
+                addr: queue.broker_name.to_string(),
+                code: RequestCode::PullMessage.code(),
+                after,
+            }),
+            Self::Refused { error, .. } => error,
+        }
+    }
+}
+
+/// Pulls from one replica. Gives up early when the replica falls under suspicion: a frozen one would hold the
+/// pull for as long as it may.
+pub(super) async fn fetch(
+    instance: &Instance,
+    broker: &Broker,
+    addr: &Arc<str>,
+    fetch: &Fetch<'_>,
+) -> Result<Page, FetchError> {
+    let from_leader = broker.leader().as_ref() == Some(addr);
+    let request = request(instance, fetch, from_leader);
+    let timeout = if fetch.hold.is_zero() { instance.config.request_timeout } else { fetch.hold + MARGIN };
+    let answer = tokio::select! {
+        answer = instance.try_replica(broker, addr, request, timeout) => answer.map_err(FetchError::Silent)?,
+        () = suspected(broker, addr) => return Err(FetchError::Abandoned),
+    };
+    let page = page(fetch, &answer, from_leader);
+    page.map_err(|reason| {
+        let peer = peer(&broker.name, addr);
+        let error = match reason {
+            Some(reason) => ClientError::answer(RequestCode::PullMessage, &peer, reason),
+            None => ClientError::refused(RequestCode::PullMessage, peer, &answer),
+        };
+        FetchError::Refused { code: answer.code, error }
+    })
+}
+
+fn request(instance: &Instance, fetch: &Fetch<'_>, to_leader: bool) -> Frame {
+    let commit = fetch.commit.filter(|_| to_leader);
+    let mut sys_flag = PULL_SUBSCRIPTION;
+    if commit.is_some() {
+        sys_flag |= PULL_COMMIT_OFFSET;
+    }
+    if !fetch.hold.is_zero() {
+        sys_flag |= PULL_SUSPEND;
+    }
+    let header = PullRequest {
+        consumer_group: fetch.group,
+        topic: &fetch.queue.topic,
+        queue_id: fetch.queue.queue_id,
+        queue_offset: fetch.offset,
+        max_msg_nums: i32::try_from(fetch.max_messages).unwrap_or(i32::MAX),
+        sys_flag,
+        commit_offset: commit.unwrap_or(0),
+        suspend_timeout_millis: fetch.hold.as_millis() as i64,
+        // The broker knows it from heartbeats too, but a new leader not at once.
+        subscription: Some(&fetch.subscription.data.sub_string),
+        sub_version: fetch.subscription.data.sub_version,
+        expression_type: Some(&fetch.subscription.data.expression_type),
+        max_msg_bytes: None,
+        request_source: None,
+        proxy_forward_client_id: None,
+    };
+    instance.request(RequestCode::PullMessage).with_ext(header.to_ext())
+}
+
+/// Errors: what is wrong with the answer; nothing if it is a refusal.
+fn page(fetch: &Fetch<'_>, answer: &Frame, from_leader: bool) -> Result<Page, Option<String>> {
+    let outcome = match answer.code {
+        response::SUCCESS => {
+            let queue = fetch.queue;
+            let chunk = answer.body.to_bytes();
+            let messages = ReceivedMessage::decode_all(&chunk, &queue.topic, &queue.broker_name);
+            Outcome::Messages(messages.map_err(|error| Some(error.to_string()))?)
+        }
+        response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY => Outcome::Nothing,
+        response::PULL_OFFSET_MOVED => Outcome::OutOfRange,
+        _ => return Err(None),
+    };
+    let header = PullResponse::from_ext(&answer.ext).map_err(|error| Some(error.to_string()))?;
+    Ok(Page {
+        outcome,
+        next: header.next_begin_offset,
+        min: header.min_offset,
+        max: header.max_offset,
+        suggested: header.suggest_which_broker_id,
+        from_leader,
+    })
+}
+
+/// Waits until a replica that is not suspect becomes so.
+async fn suspected(broker: &Broker, addr: &str) {
+    let mut changes = broker.changes();
+    if broker.is_suspect(addr) {
+        // It was asked although it is suspect, for want of a better one.
+        return pending().await;
+    }
+    while changes.changed().await.is_ok() {
+        if broker.is_suspect(addr) {
+            return;
+        }
+    }
+    pending().await
+}
