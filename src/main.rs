@@ -1,4 +1,45 @@
 //! The one binary `trireme`.
-fn main() -> anyhow::Result<()> {
-    anyhow::bail!("no subcommand is built yet")
+
+mod cmd;
+
+use clap::{Parser, Subcommand};
+
+/// A RocketMQ that cannot lose its master.
+#[derive(Parser)]
+#[command(version, about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A whole cluster on this machine, to try things out: a name server and three replicas.
+    Dev(cmd::dev::Args),
+    /// A name server.
+    Namesrv(cmd::namesrv::Args),
+    /// One replica of a broker group.
+    Broker(cmd::broker::Args),
+}
+
+fn main() -> std::process::ExitCode {
+    let args = Args::parse();
+    cmd::log::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match args.command {
+                Command::Dev(args) => cmd::dev::run(args).await,
+                Command::Namesrv(args) => cmd::namesrv::run(args).await,
+                Command::Broker(args) => cmd::broker::run(args).await,
+            }
+        })
+    });
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trireme: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
 }

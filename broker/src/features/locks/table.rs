@@ -55,6 +55,12 @@ impl Locks {
         locked
     }
 
+    /// Whether anybody of the group holds a queue: then it consumes in order.
+    pub fn holds(&self, group: &str, now: Instant) -> bool {
+        let groups = self.groups.lock();
+        groups.get(group).is_some_and(|owners| owners.values().any(|owner| !owner.is_over(now)))
+    }
+
     /// Frees what the client holds of `queues`.
     pub fn unlock(&self, group: &str, client_id: &str, queues: &BTreeSet<MessageQueue>) {
         let mut groups = self.groups.lock();

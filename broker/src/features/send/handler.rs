@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use trireme_remoting::headers::SendHeader;
 use trireme_remoting::message::{
@@ -236,7 +237,10 @@ fn dead_letter_topic(shared: &Shared, header: &SendHeader<'_>) -> Result<Option<
     };
     let max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
     let tried = header.reconsume_times.unwrap_or(0);
-    Ok((tried > max).then(|| names::dlq_topic(group)))
+    // An ordered consumer sends here only to give up, with its count at the limit; a concurrent one whose
+    // send-back failed has counted the coming retry already. Only ordered ones hold locks.
+    let given_up = tried > max || (tried >= max && shared.locks.holds(group, Instant::now()));
+    Ok(given_up.then(|| names::dlq_topic(group)))
 }
 
 fn queue(name: &str, queue_id: i32, topic: &topics::Topic, seed: i64) -> Result<i32, Refusal> {

@@ -142,13 +142,9 @@ impl State {
             return None;
         }
         let range = |run: &Arc<Run>| run.summary.first_physical_offset / options.range_bytes;
-        let has_frozen = |first: u64| {
-            let oldest = self.frozen.front().and_then(|table| table.first_physical_offset());
-            oldest.is_some_and(|oldest| oldest / options.range_bytes <= first)
-        };
         for of_range in self.runs.chunk_by(|a, b| range(a) == range(b)) {
-            let is_complete = self.is_sealed(of_range[0].summary.first_physical_offset, options)
-                && !has_frozen(range(&of_range[0]));
+            // Tables of a sealed range are always due and are written before any merge begins.
+            let is_complete = self.is_sealed(of_range[0].summary.first_physical_offset, options);
             if is_complete && of_range.len() > 1 {
                 let runs = &of_range[..of_range.len().min(SOURCES_MAX)];
                 let level = runs.iter().map(|run| run.summary.level).max().map_or(0, |level| level + 1);

@@ -1,0 +1,7 @@
+//! The subcommands, one file each.
+
+pub mod broker;
+pub mod dev;
+pub mod log;
+pub mod namesrv;
+pub mod signal;
