@@ -4,21 +4,23 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+#[path = "support/watched.rs"]
+mod watched;
 
-use std::io::{self, ErrorKind};
-use std::sync::Arc;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use bytes::Bytes;
 use support::*;
 use tempfile::TempDir;
 use trireme_commitlog::faulty::FaultyDisk;
 use trireme_commitlog::frame::{self, FrameError};
 use trireme_commitlog::{
     AppendError, CommitLog, DiskDir, EditError, FrameBuf, FrameRef, LogDir, LogId, Options, ReadError,
-    SegmentInfo, SegmentIo,
+    SegmentInfo,
 };
+use watched::Watched;
 
 /// A place for one log, that outlives the processes that use it. One process at a time.
 trait World {
@@ -654,85 +656,6 @@ fn read_some(log: &CommitLog) {
     }
 }
 
-/// Counts what is read of a directory.
-#[derive(Debug)]
-struct Counting(Arc<dyn LogDir>, Arc<AtomicU64>);
-
-#[derive(Debug)]
-struct CountingFile(Arc<dyn SegmentIo>, Arc<AtomicU64>);
-
-impl Counting {
-    fn file(&self, file: Arc<dyn SegmentIo>) -> Arc<dyn SegmentIo> {
-        Arc::new(CountingFile(file, Arc::clone(&self.1)))
-    }
-}
-
-impl LogDir for Counting {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.0.list()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>> {
-        Ok(self.file(self.0.create(name)?))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>> {
-        Ok(self.file(self.0.open(name)?))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        self.0.sync_dir()
-    }
-
-    fn path_of(&self, name: &str) -> String {
-        self.0.path_of(name)
-    }
-}
-
-impl SegmentIo for CountingFile {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn write_at(&self, pos: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_at(pos, bytes)
-    }
-
-    fn read_at(&self, pos: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.1.fetch_add(buf.len() as u64, Ordering::Relaxed);
-        self.0.read_at(pos, buf)
-    }
-
-    fn slice(&self, pos: u64, len: u64) -> io::Result<Bytes> {
-        self.1.fetch_add(len, Ordering::Relaxed);
-        self.0.slice(pos, len)
-    }
-
-    fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.0.preallocate(len)
-    }
-
-    fn zero_range(&self, pos: u64, len: u64) -> io::Result<()> {
-        self.0.zero_range(pos, len)
-    }
-
-    fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
-        self.0.next_data(pos)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-
-    fn release(&self) {
-        self.0.release();
-    }
-}
-
 /// Opening a log whose active segment is a GiB that is mostly unwritten reads what was written, and not the rest, also
 /// after what lies behind the tail has been read into the page cache.
 #[test]
@@ -740,7 +663,10 @@ fn opening_skips_what_was_never_written() {
     let world = Real::new();
     let open = || {
         let read = Arc::new(AtomicU64::new(0));
-        let dir = Arc::new(Counting(world.dir(), Arc::clone(&read)));
+        let counter = Arc::clone(&read);
+        let dir = Watched::new(world.dir(), move |bytes| {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        });
         let log = CommitLog::open(dir, Options { segment_bytes: 1 << 30 }).unwrap();
         (log, read.load(Ordering::Relaxed))
     };
@@ -756,6 +682,54 @@ fn opening_skips_what_was_never_written() {
         let (log, read) = open();
         assert_eq!(log.last(), Some(id(1, 99)));
         assert!(read < 8 << 20, "{read} bytes read");
+    }
+}
+
+/// What a reader has located is taken away before it looks: a truncation, a trim, a reset between the two. It answers
+/// with what is true then: no damage, no mixture of before and after.
+#[test]
+fn edits_between_locating_and_reading() {
+    /// The edit, and what the read then gives.
+    type Case = (fn(&CommitLog), fn(Result<Vec<FrameRef>, ReadError>));
+    let edits: [Case; 4] = [
+        (|log| log.truncate_after(Some(4)).unwrap(), |read| assert!(read.unwrap().is_empty())),
+        (
+            |log| {
+                log.truncate_after(Some(11)).unwrap();
+                for index in 12..30 {
+                    append(log, id(2, index), 3000);
+                }
+            },
+            |read| {
+                let terms: Vec<u64> = read.unwrap().iter().map(|frame| frame.id.term).collect();
+                assert_eq!(terms[..3], [1, 1, 2]);
+                assert_eq!(terms.len(), 20);
+            },
+        ),
+        (
+            |log| log.trim(id(1, 20)).unwrap(),
+            |read| assert!(matches!(read, Err(ReadError::Trimmed { first: 21, .. }))),
+        ),
+        (
+            |log| log.reset(id(3, 50), 0).unwrap(),
+            |read| assert!(matches!(read, Err(ReadError::Trimmed { first: 51, .. }))),
+        ),
+    ];
+    for (edit, expect) in edits {
+        let disk = FaultyDisk::new();
+        fill(&open(&disk), 40, 4000);
+        let log: Arc<OnceLock<CommitLog>> = Arc::default();
+        let once = AtomicBool::new(false);
+        let seen = Arc::clone(&log);
+        disk.kill();
+        let dir = Watched::new(disk.handle(), move |_| {
+            if let Some(log) = seen.get().filter(|_| !once.swap(true, Ordering::Relaxed)) {
+                edit(log);
+            }
+        });
+        let log = log.get_or_init(|| CommitLog::open(dir, options()).unwrap());
+        expect(log.read(10, 30, u64::MAX));
+        assert!(log.fault().is_none());
     }
 }
 

@@ -336,14 +336,14 @@ impl CommitLog {
         ReadError::Io { action: "read", file: self.dir.path_of(&log_name(base)), source }
     }
 
-    /// Repeats a read that failed while the log was truncated, trimmed or reset: what it looked at was being taken
-    /// away. Edits are rare, so this ends.
+    /// Repeats a read during which the log was truncated, trimmed or reset: it may have seen entries of before and after,
+    /// or bytes that were being taken away. So every answer is that of one moment. Edits are rare, so this ends.
     fn retry_after_edit<T>(&self, read: impl Fn() -> Result<T, ReadError>) -> Result<T, ReadError> {
         loop {
             let edits = self.state.read().edits;
-            match read() {
-                Err(ReadError::Corrupt(_) | ReadError::Io { .. }) if self.state.read().edits != edits => {}
-                result => return result,
+            let result = read();
+            if self.state.read().edits == edits {
+                return result;
             }
         }
     }
