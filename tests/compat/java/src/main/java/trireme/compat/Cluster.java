@@ -1,5 +1,6 @@
 package trireme.compat;
 
+import java.time.Duration;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.rocketmq.common.TopicConfig;
@@ -13,6 +14,9 @@ import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 final class Cluster implements AutoCloseable {
     /** Brokers that suites start for themselves are named so; no other suite counts on them. */
     static final String TEMPORARY = "compat-";
+
+    /** A real broker's registrations may overtake one another; its next round, 30 s later, puts the route right. */
+    private static final Duration ROUTE = Duration.ofSeconds(45);
 
     final DefaultMQAdminExt admin;
 
@@ -53,7 +57,7 @@ final class Cluster implements AutoCloseable {
         for (String master : masters.values()) {
             admin.createAndUpdateTopicConfig(master, new TopicConfig(topic, queues, queues, 6));
         }
-        Check.eventually("a route to " + topic, Check.SOON, () -> queuesByBroker(topic).equals(sameForAll(masters, queues)));
+        Check.eventually("a route to " + topic, ROUTE, () -> queuesByBroker(topic).equals(sameForAll(masters, queues)));
     }
 
     /** The number of queues that the name server lists for each broker of the topic; fails where it is not both readable and writable. */
