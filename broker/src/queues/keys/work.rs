@@ -143,7 +143,7 @@ impl State {
         }
         let range = |run: &Arc<Run>| run.summary.first_physical_offset / options.range_bytes;
         for of_range in self.runs.chunk_by(|a, b| range(a) == range(b)) {
-            // Tables of a sealed range are always due and are written before any merge begins.
+            // Its tables are due as soon as it is sealed, and tables go before merges, so these are all.
             let is_complete = self.is_sealed(of_range[0].summary.first_physical_offset, options);
             if is_complete && of_range.len() > 1 {
                 let runs = &of_range[..of_range.len().min(SOURCES_MAX)];

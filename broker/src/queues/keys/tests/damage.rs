@@ -117,6 +117,34 @@ fn flipped_bytes_are_found_when_read_and_cured() {
     assert_eq!(find(&index, "k3"), [1800, 1300, 800, 300]);
 }
 
+/// A page that stands where another belongs is not searched, sound as it is in itself.
+#[test]
+fn exchanged_pages_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { range_bytes: 1 << 20, run_entries: 1000, pending_entries_max: 1000, ..SMALL };
+    let index = KeyIndex::open(dir.path(), options).unwrap();
+    for message in 0..300 {
+        append(&index, &format!("k{message}"), message, 0);
+    }
+    index.flush().unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(&run_files(dir.path())[0]).unwrap();
+    let mut second_page = [0; 4096];
+    file.read_exact_at(&mut second_page, 4096).unwrap();
+    file.write_all_at(&second_page, 0).unwrap();
+    let mut outcomes = [0, 0];
+    for message in 0..300 {
+        match index.query("topic", &format!("k{message}"), 0, 0, 1) {
+            Ok(found) => outcomes[usize::from(found == [message])] += 1,
+            Err(error) => assert!(matches!(error, Error::DamagedRun { .. }), "{error}"),
+        }
+    }
+    assert_eq!(
+        outcomes,
+        [0, 300 - page::PAGE_ENTRIES],
+        "what the first page held is an error, the rest is found"
+    );
+}
+
 /// A merge that meets a damaged run says so once, and rests until the run is gone; writing runs goes on.
 #[test]
 fn damage_stops_merges_and_nothing_else() {
