@@ -455,6 +455,8 @@ async fn pulled_sought_and_committed() {
     for n in 0..10 {
         producer.send(Message::new(&*topic, format!("{n}"))).await.unwrap();
     }
+    // RocketMQ acknowledges before consumers can see it.
+    eventually("all can be pulled", async || consumer.max_offset(&queue).await.unwrap() == 10).await;
     let page = consumer.pull(&queue, 3, 4).await.unwrap();
     assert_eq!(page.status, PullStatus::Found);
     assert_eq!(page.messages.iter().map(text).collect::<Vec<_>>(), ["3", "4", "5", "6"]);
