@@ -18,9 +18,6 @@ pub(super) struct Group {
     zone: Option<String>,
     acting_master: bool,
     members: BTreeMap<i64, Member>,
-    /// The highest `stateVersion` with which a leader of a Raft group has registered: outlives the leader's entry,
-    /// so that a leader of an earlier term cannot come back after the later one expired.
-    leader_version: i64,
     /// What clients are shown; see [`relist`](Self::relist).
     pub(super) listing: BrokerData,
 }
@@ -39,7 +36,7 @@ pub(super) struct Member {
     /// The connection that it registered on; none once that is closed, which only a Raft leader outlives.
     connection: Option<u64>,
     /// The id under which a Raft group's last leader has registered since, while nobody has taken id 0.
-    successor_id: Option<i64>,
+    follower_id: Option<i64>,
     /// A Raft group's last leader has unregistered, and stays for its clients' sake only.
     left: bool,
 }
@@ -52,7 +49,6 @@ impl Group {
             zone: None,
             acting_master: false,
             members: BTreeMap::new(),
-            leader_version: i64::MIN,
             listing: BrokerData::default(),
         }
     }
@@ -92,15 +88,13 @@ impl Group {
 
     /// The `stateVersion` of a later holder of the id that is asked for; the registration is to be ignored.
     ///
-    /// Versions of one address are not compared: a broker that lost its disk starts again from nothing.
+    /// Versions of one address are not compared: a broker that lost its disk starts again from nothing. Nor are
+    /// those of holders that are gone: a group whose disks were all replaced would stay locked out by its own past.
     pub(super) fn overruled_by(&self, registration: &Registration) -> Option<i64> {
-        let holder = match self.members.get(&registration.broker_id) {
-            Some(holder) if holder.address == registration.address => return None,
-            Some(holder) => holder.version.state_version,
-            None if registration.raft_group && registration.broker_id == MASTER_ID => self.leader_version,
-            None => return None,
-        };
-        (holder > registration.version.state_version).then_some(holder)
+        let holder = self.members.get(&registration.broker_id)?;
+        let later = holder.version.state_version;
+        (holder.address != registration.address && later > registration.version.state_version)
+            .then_some(later)
     }
 
     /// Lists the sender under its id. An address belongs to one id only, so it leaves any other.
@@ -117,7 +111,7 @@ impl Group {
         let previous = self.id_of(&registration.address);
         if previous == Some(MASTER_ID) && id != MASTER_ID && registration.raft_group {
             let leader = self.members.get_mut(&MASTER_ID).expect("its address was found under this id");
-            leader.successor_id = Some(id);
+            leader.follower_id = Some(id);
             leader.left = false;
             leader.seen = now;
             leader.timeout = timeout;
@@ -130,15 +124,12 @@ impl Group {
             && before.as_ref().is_some_and(|member| member.version == registration.version);
         let displaced = self.members.insert(id, Member::new(registration, timeout, now));
 
-        if id == MASTER_ID && registration.raft_group {
-            self.leader_version = self.leader_version.max(registration.version.state_version);
-            // It moves to the id that it asked for, unless it is gone by now.
-            if let Some(mut deposed) = displaced
-                && let Some(own_id) = deposed.successor_id.take()
-                && deposed.connection.is_some()
-            {
-                self.members.entry(own_id).or_insert(deposed);
-            }
+        // A deposed leader moves to the id that it asked for, unless it is gone by now.
+        if let Some(mut deposed) = displaced
+            && let Some(own_id) = deposed.follower_id.take()
+            && deposed.connection.is_some()
+        {
+            self.members.entry(own_id).or_insert(deposed);
         }
         unchanged
     }
@@ -224,7 +215,7 @@ impl Group {
         assert!(!self.members.is_empty(), "a group without members is removed");
         for (id, member) in &self.members {
             assert_eq!(self.id_of(&member.address), Some(*id), "an address belongs to one id only");
-            assert!(*id == MASTER_ID || (!member.left && member.successor_id.is_none()));
+            assert!(*id == MASTER_ID || (!member.left && member.follower_id.is_none()));
             assert_eq!(
                 self.listing.broker_addrs.get(id),
                 Some(&member.address),
@@ -244,7 +235,7 @@ impl Member {
             seen: now,
             timeout,
             connection: Some(registration.connection),
-            successor_id: None,
+            follower_id: None,
             left: false,
         }
     }

@@ -85,12 +85,20 @@ fn a_leader_of_an_earlier_term_cannot_come_back() {
     assert_eq!(stage.listed(), "a{0=h2:1 3=h3:1}");
 
     stage.close(2);
-    stage.pass(secs(100));
-    stage.register(replica(3).term(2)).unwrap();
-    assert_eq!(stage.pass(secs(21)), ["h2:1"]);
     stage.register(replica(1).leads(1)).unwrap();
-    assert_eq!(stage.listed(), "a{3=h3:1}", "nor after the later one has expired");
-    stage.register(replica(3).leads(3)).unwrap();
+    assert_eq!(stage.listed(), "a{0=h2:1 3=h3:1}", "nor while the later one is dead and listed");
+}
+
+#[test]
+fn a_group_that_starts_again_from_nothing_waits_for_its_last_leaders_expiry() {
+    let mut stage = group();
+    stage.register(replica(2).leads(57)).unwrap();
+    stage.close(2);
+    stage.pass(secs(100));
+    stage.register(replica(3).leads(1)).unwrap();
+    assert_eq!(stage.listed(), "a{0=h2:1 3=h3:1}");
+    assert_eq!(stage.pass(secs(21)), ["h2:1", "h3:1"]);
+    stage.register(replica(3).leads(1)).unwrap();
     assert_eq!(stage.listed(), "a{0=h3:1}");
 }
 
