@@ -32,9 +32,13 @@ pub struct Args {
     /// Bytes of a commit log segment.
     #[arg(long, default_value_t = 1 << 30)]
     segment_bytes: u64,
+    /// Stop when standard input closes: how `trireme dev` takes its replicas along, however it ends.
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    let stop_with_stdin = args.stop_with_stdin;
     let config = config(args)?;
     let (group, node) = (config.group.clone(), config.node);
     let broker = Broker::start(config, Clock::system(), rand::random())
@@ -43,6 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     println!("replica {node} of {group} serves clients on {}", broker.local_addr());
     tokio::select! {
         stop = super::signal::stop() => stop?,
+        () = super::signal::stdin_closed(), if stop_with_stdin => {}
         () = broker.stopped() => {
             broker.shutdown().await;
             bail!("replica {node} of {group} stopped by itself; the log above says why");
