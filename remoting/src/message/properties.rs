@@ -27,9 +27,10 @@ pub fn get<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 /// Appends a property without looking for an earlier one of the name.
 ///
-/// Neither name nor value may contain a separator; see [`is_clean`].
+/// What users give has to be checked with [`is_clean`] before. A value that was read may hold the separator of
+/// names and values, since readers look for the first one only.
 pub fn append(text: &mut String, name: &str, value: &str) {
-    debug_assert!(is_clean(name) && is_clean(value), "a property holds a separator");
+    debug_assert!(is_clean(name) && !value.contains(PROPERTY_SEPARATOR), "a property holds a separator");
     if !text.is_empty() && !text.ends_with(PROPERTY_SEPARATOR) {
         text.push(PROPERTY_SEPARATOR);
     }
@@ -104,6 +105,10 @@ mod tests {
         assert!(remove(&mut text, "b"));
         assert!(!remove(&mut text, "b"));
         assert_eq!(text, "a\u{1}4\u{2}");
+
+        let mut odd = "a\u{1}x\u{1}y\u{2}b\u{1}1\u{2}".to_owned();
+        assert!(remove(&mut odd, "b"));
+        assert_eq!(odd, "a\u{1}x\u{1}y\u{2}");
 
         let mut open = "x\u{1}1".to_owned();
         append(&mut open, "y", "2");
