@@ -10,7 +10,7 @@ use trireme_remoting::{Frame, response, version};
 
 use super::core::Core;
 use super::listener::{ConsumeOutcome, Failure, Listener, OrderOutcome, run};
-use crate::instance::{MemberEvent, now_ms};
+use crate::instance::MemberEvent;
 use crate::message::{MessageQueue, ReceivedMessage};
 
 impl Core {
@@ -98,15 +98,12 @@ impl Core {
             ("PROP_CONSUMER_START_TIMESTAMP", self.started_ms.to_string()),
             ("PROP_CLIENT_VERSION", version::name(version::OURS).unwrap_or_default().to_owned()),
         ];
-        let now = Instant::now();
-        let lifetime = std::time::Duration::from_millis(now_ms().saturating_sub(self.started_ms));
-        let started = now.checked_sub(lifetime).unwrap_or(now);
         ConsumerRunningInfo {
             jstack: None,
             mq_pop_table: BTreeMap::new(),
             mq_table: self.queues().iter().map(|queue| (queue.queue.to_wire(), queue.info())).collect(),
             properties: properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            status_table: self.stats.rates(now, started),
+            status_table: self.stats.rates(Instant::now()),
             subscription_set: self
                 .subscriptions
                 .values()

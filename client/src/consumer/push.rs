@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use trireme_remoting::body::{ConsumeFromWhere, ConsumeType, ConsumerData};
 
 use super::MessageModel;
@@ -103,7 +104,7 @@ impl PushConsumer {
         });
         let core = Arc::new(Core {
             sender: Sender::new(instance.clone(), ProducerConfig::new(INNER_PRODUCER)),
-            stats: Stats::new(subscriptions.keys().cloned()),
+            stats: Stats::new(subscriptions.keys().cloned(), Instant::now()),
             assigned: Mutex::default(),
             started_ms: now_ms(),
             instance,

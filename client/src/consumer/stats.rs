@@ -44,8 +44,11 @@ struct Sample {
 }
 
 impl Stats {
-    pub(super) fn new(topics: impl Iterator<Item = Arc<str>>) -> Self {
-        Self { topics: topics.map(|topic| (topic, Topic::default())).collect() }
+    /// All zero at `now`.
+    pub(super) fn new(topics: impl Iterator<Item = Arc<str>>, now: Instant) -> Self {
+        let stats = Self { topics: topics.map(|topic| (topic, Topic::default())).collect() };
+        stats.sample(now);
+        stats
     }
 
     /// Counts a pull that was answered.
@@ -79,11 +82,10 @@ impl Stats {
         }
     }
 
-    /// The rates since the oldest sample; those of the whole life before the first.
-    pub(super) fn rates(&self, now: Instant, started: Instant) -> BTreeMap<String, ConsumeStatus> {
+    /// The rates since the oldest sample.
+    pub(super) fn rates(&self, now: Instant) -> BTreeMap<String, ConsumeStatus> {
         let rates = |topic: &Topic| {
-            let (since, before) =
-                topic.samples.lock().front().copied().unwrap_or((started, Sample::default()));
+            let (since, before) = topic.samples.lock().front().copied().unwrap_or((now, Sample::default()));
             topic.now().rates(&before, now.saturating_duration_since(since))
         };
         self.topics.iter().map(|(name, topic)| (name.to_string(), rates(topic))).collect()
@@ -128,22 +130,20 @@ mod tests {
     #[test]
     fn rates_are_of_the_sampled_span() {
         let started = Instant::now();
-        let stats = Stats::new([Arc::from("T")].into_iter());
         let at = |seconds| started + Duration::from_secs(seconds);
+        let stats = Stats::new([Arc::from("T")].into_iter(), started);
         stats.consumed("T", Duration::from_millis(4), 100, 0);
-        assert_eq!(stats.rates(at(10), started)["T"].consume_ok_tps, 10.0);
-        stats.sample(at(10));
+        assert_eq!(stats.rates(at(10))["T"].consume_ok_tps, 10.0);
+        for second in 1..=13 {
+            stats.sample(at(second));
+        }
         stats.consumed("T", Duration::from_millis(2), 20, 10);
         stats.consumed("gone", Duration::from_millis(2), 20, 10);
-        let rates = &stats.rates(at(20), started)["T"];
+        let rates = &stats.rates(at(11))["T"];
         assert_eq!(
             (rates.consume_ok_tps, rates.consume_failed_tps, rates.consume_failed_msgs),
             (2.0, 1.0, 10)
         );
         assert_eq!(rates.consume_rt, 2.0);
-        for second in 0..20 {
-            stats.sample(at(20 + second));
-        }
-        assert_eq!(stats.rates(at(40), started)["T"].consume_ok_tps, 0.0);
     }
 }

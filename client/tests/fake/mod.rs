@@ -196,6 +196,11 @@ impl Group {
         self.store(topic, queue_id, body, "", 0)
     }
 
+    /// A stored message's bytes.
+    pub fn message(&self, topic: &str, queue_id: i32, offset: i64) -> Bytes {
+        self.read(topic, queue_id, offset).1.remove(0)
+    }
+
     pub fn committed(&self, consumer: &str, topic: &str, queue_id: i32) -> Option<i64> {
         self.offsets.lock().get(&(consumer.to_owned(), topic.to_owned(), queue_id)).copied()
     }
@@ -322,8 +327,10 @@ impl ReplicaShared {
                 }
                 let properties = header.properties.unwrap_or_default();
                 let body = request.body.to_bytes();
-                let queue_offset =
-                    group.store(header.topic, header.queue_id, &body, properties, header.sys_flag);
+                // What goes to a retry topic is delayed, here for ever.
+                let delayed = format!("delayed {}", header.topic);
+                let topic = if header.reconsume_times.is_some() { &*delayed } else { header.topic };
+                let queue_offset = group.store(topic, header.queue_id, &body, properties, header.sys_flag);
                 let id = OffsetMsgId {
                     store_host: self.addr.lock().parse().unwrap(),
                     physical_offset: queue_offset * 1000,
