@@ -24,7 +24,8 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     let args = Args::parse();
-    cmd::log::start();
+    // The development cluster's screen shows what matters; its replicas log to files.
+    cmd::log::start(if matches!(args.command, Command::Dev(_)) { "warn" } else { "info" });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {

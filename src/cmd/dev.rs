@@ -1,8 +1,0 @@
-//! `trireme dev`.
-
-#[derive(clap::Args)]
-pub struct Args {}
-
-pub async fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("comes with the next commit")
-}
