@@ -1,6 +1,7 @@
 //! Who leads the group, as one replica sees it, and whether it may be proposed to.
 
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
 use openraft::{Raft, ServerState};
 use tokio::sync::watch;
 use trireme_commitlog::LogId;
@@ -92,5 +93,11 @@ pub(crate) async fn watch_leadership(
         last.ready = false;
         last.leader = None;
     });
-    tracing::error!(node, "raft stopped");
+    let ended = raft.metrics().borrow_watched().running_state.clone();
+    match ended {
+        Err(reason @ (Fatal::StorageError(_) | Fatal::Panicked)) => {
+            tracing::error!(node, %reason, "raft stopped")
+        }
+        Ok(()) | Err(Fatal::Stopped) => tracing::info!(node, "raft stopped"),
+    }
 }

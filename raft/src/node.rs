@@ -49,7 +49,7 @@ pub struct Progress {
     pub applied: Option<LogId>,
     /// Last entry that was trimmed.
     pub trimmed: Option<LogId>,
-    /// Per follower (a leader knows): the last entry that it has on disk.
+    /// Per replica (a leader knows): the index of the last entry that it has on disk.
     pub matched: BTreeMap<NodeId, Option<u64>>,
 }
 

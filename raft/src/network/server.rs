@@ -508,3 +508,7 @@ async fn install(served: &Served, header: SnapshotHeader, state: Vec<u8>) -> Sna
         Err(error) => SnapshotReply::Failed(error.to_string()),
     }
 }
+
+#[cfg(test)]
+#[path = "server_test.rs"]
+mod server_test;

@@ -296,3 +296,144 @@ pub async fn run_writer(
     }
     writer.shutdown().await
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    fn bytes(message: Outgoing) -> Vec<u8> {
+        let mut parts = Vec::new();
+        message.slices(&mut parts);
+        parts.concat()
+    }
+
+    /// One message of each kind, with a body where the kind has one.
+    fn samples() -> Vec<(Kind, Vec<u8>)> {
+        let vote = WireVote { term: 7, node: 2, committed: true };
+        let settings =
+            ClusterSettings { cluster: "c".into(), group: "broker-a".into(), segment_bytes: 1 << 30 };
+        let hello = Hello {
+            magic: MAGIC,
+            version: VERSION,
+            lane: Lane::Bulk,
+            settings,
+            from: 1,
+            from_store: 11,
+            to: 2,
+            to_store: Some(22),
+        };
+        let header =
+            AppendHeader { session: 3, vote, prev: Some((6, 9)), leader_commit: Some((6, 8)), entries: 2 };
+        let asked = VoteHeader { vote, last_log: Some((6, 9)), transfer: false };
+        let transfer = TransferHeader { from_leader: vote, to: 2, last_log: None };
+        let piece = SnapshotHeader {
+            vote,
+            last_log: Some((6, 9)),
+            membership: (&crate::types::StoredMembership::default()).into(),
+            physical_offset: 1 << 20,
+            total: 5,
+            at: 0,
+        };
+        let body = || vec![Bytes::from_static(b"two "), Bytes::new(), Bytes::from_static(b"frames")];
+        vec![
+            (Kind::Hello, bytes(Outgoing::new(Kind::Hello, 0, &hello, Vec::new()))),
+            (Kind::Append, bytes(Outgoing::new(Kind::Append, 1, &header, body()))),
+            (Kind::Vote, bytes(Outgoing::new(Kind::Vote, 2, &asked, Vec::new()))),
+            (Kind::PreVote, bytes(Outgoing::new(Kind::PreVote, u64::MAX, &asked, Vec::new()))),
+            (Kind::Transfer, bytes(Outgoing::new(Kind::Transfer, 4, &transfer, Vec::new()))),
+            (Kind::Snapshot, bytes(Outgoing::new(Kind::Snapshot, 5, &piece, body()))),
+        ]
+    }
+
+    /// Decodes the header as whatever the kind says.
+    fn read_header(message: &Message) -> Result<(), DecodeError> {
+        match message.kind {
+            Kind::Hello => message.header::<Hello>("hello").map(drop),
+            Kind::Append => message.header::<AppendHeader>("append").map(drop),
+            Kind::Vote | Kind::PreVote => message.header::<VoteHeader>("vote").map(drop),
+            Kind::Transfer => message.header::<TransferHeader>("transfer").map(drop),
+            Kind::Snapshot => message.header::<SnapshotHeader>("snapshot").map(drop),
+        }
+    }
+
+    #[test]
+    fn a_message_arrives_as_it_was_sent() {
+        let all: Vec<u8> = samples().into_iter().flat_map(|(_, bytes)| bytes).collect();
+        // However the stream is cut into reads.
+        for step in [1, 2, 3, 7, 64, all.len()] {
+            let mut buffer = BytesMut::new();
+            let mut kinds = Vec::new();
+            for part in all.chunks(step) {
+                buffer.extend_from_slice(part);
+                while let Some(message) = split_message(&mut buffer, MAX_MESSAGE).unwrap() {
+                    read_header(&message).unwrap();
+                    if matches!(message.kind, Kind::Append | Kind::Snapshot) {
+                        assert_eq!(message.body, b"two frames".as_slice());
+                    } else {
+                        assert!(message.body.is_empty());
+                    }
+                    kinds.push(message.kind);
+                }
+            }
+            assert!(buffer.is_empty());
+            assert_eq!(kinds, samples().into_iter().map(|(kind, _)| kind).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_cut_message_is_waited_for() {
+        for (kind, bytes) in samples() {
+            for cut in 0..bytes.len() {
+                let mut buffer = BytesMut::from(&bytes[..cut]);
+                assert!(split_message(&mut buffer, MAX_MESSAGE).unwrap().is_none(), "{kind:?} cut at {cut}");
+                assert_eq!(buffer, bytes[..cut], "what arrived stays");
+            }
+        }
+    }
+
+    #[test]
+    fn flipped_bits_are_an_error_or_another_message() {
+        let mut random = StdRng::seed_from_u64(7);
+        let samples = samples();
+        let (mut refused, mut passed) = (0, 0);
+        for _ in 0..50_000 {
+            let (_, mut bytes) = samples[random.random_range(0..samples.len())].clone();
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..bytes.len());
+                bytes[at] ^= 1 << random.random_range(0..8);
+            }
+            let mut buffer = BytesMut::from(bytes.as_slice());
+            match split_message(&mut buffer, MAX_MESSAGE) {
+                Ok(Some(message)) if read_header(&message).is_ok() => passed += 1,
+                Ok(_) | Err(_) => refused += 1,
+            }
+            assert!(buffer.capacity() <= bytes.len() + (1 << 20), "memory for a claimed length");
+        }
+        assert!(refused > 0 && passed > 0, "the flips hit everything: {refused} refused, {passed} not");
+    }
+
+    #[test]
+    fn lengths_are_judged_before_memory_is_taken() {
+        let check = |length: u32, limit: usize, allowed: bool| {
+            let mut buffer = BytesMut::from(length.to_le_bytes().as_slice());
+            assert_eq!(split_message(&mut buffer, limit).is_ok(), allowed, "{length} of {limit}");
+            assert!(buffer.capacity() <= 2 << 20, "{} bytes for a claim of {length}", buffer.capacity());
+        };
+        check(0, MAX_MESSAGE, false);
+        check(FIXED as u32 - 1, MAX_MESSAGE, false);
+        check(FIXED as u32, MAX_MESSAGE, true);
+        check(MAX_MESSAGE as u32, MAX_MESSAGE, true);
+        check(MAX_MESSAGE as u32 + 1, MAX_MESSAGE, false);
+        check(u32::MAX, MAX_MESSAGE, false);
+        check(MAX_HELLO as u32 + 1, MAX_HELLO, false);
+        // A header that is longer than its message.
+        let mut message = bytes(Outgoing::new(Kind::Vote, 1, &1_u8, Vec::new()));
+        message[13..17].copy_from_slice(&u32::MAX.to_le_bytes());
+        let error = split_message(&mut BytesMut::from(message.as_slice()), MAX_MESSAGE).unwrap_err();
+        assert!(error.to_string().contains("header of 4294967295 bytes"), "{error}");
+    }
+}
