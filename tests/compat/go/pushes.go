@@ -116,9 +116,13 @@ func pushRebalance(env *env) {
 func pushRetryDLQ(env *env) {
 	topic := env.topic("topic", 1)
 	group := env.name("group")
-	// A consumer learns of its group's retry topic when it starts, or up to 50 s later: let another make it first.
-	_, stopFirst := env.push(group, topic, "*", into(newInbox(), "first"))
+	producer := env.producer()
+	// A consumer learns of its group's retry topic when it starts, or up to 50 s later: let another make it first. That one must have
+	// settled before it goes: a real broker may take its last heartbeat after its end and count it as a member for two minutes.
+	settling := newInbox()
+	_, stopFirst := env.push(group, topic, "*", into(settling, "first"))
 	eventually("a route to the retry topic", soon, func() bool { return len(env.queues("%RETRY%"+group)) > 0 })
+	settling.await(numbersSent(sendMany(env, producer, topic, 1)), anyKind)
 	stopFirst()
 
 	box := newInbox()
@@ -134,7 +138,6 @@ func pushRetryDLQ(env *env) {
 		return consumer.ConsumeSuccess, nil
 	}, consumer.WithMaxReconsumeTimes(2))
 
-	producer := env.producer()
 	flaky := env.message(topic, "flaky", 100)
 	poison := env.message(topic, "poison", 200)
 	poison.WithKeys([]string{"poison-key"})
