@@ -281,3 +281,32 @@ fn a_body_of_many_runs_is_one_body() {
     assert!(Body::Many(vec![Bytes::new()]).is_empty());
     assert!(matches!(Body::from(Bytes::new()), Body::Empty));
 }
+
+/// A thousand frames of a fixed seed, in both notations: text of every kind, fields of every number.
+#[test]
+fn frames_survive_a_round_trip() {
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut random = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    const CHARS: [char; 12] = ['a', '0', ' ', '"', '\\', '/', '\n', '\u{0}', '\u{1}', '\u{7f}', 'é', '😀'];
+    for _ in 0..1000 {
+        let mut frame = Frame::new(random(30_000) as i32, random(4) as i32);
+        frame.serialize = if random(2) == 0 { SerializeType::Json } else { SerializeType::RocketMq };
+        frame.opaque = random(1 << 32) as i32;
+        frame.language = Language::ALL[random(Language::ALL.len() as u64) as usize];
+        frame.version = random(600) as i32;
+        let mut text = |max: u64| -> String {
+            (0..random(max)).map(|_| CHARS[random(CHARS.len() as u64) as usize]).collect()
+        };
+        frame.remark = Some(text(9)).filter(|remark| !remark.is_empty());
+        for _ in 0..text(20).chars().count() {
+            frame.ext.set(&text(9), text(30));
+        }
+        frame.body = text(40).into_bytes().into();
+        assert_eq!(decode(&frame.to_bytes().unwrap()), Ok(Some(frame)));
+    }
+}

@@ -14,6 +14,8 @@ mod offset;
 mod pull;
 mod send;
 
+use crate::ext::{ExtFields, ExtValue, FieldError, parse};
+
 pub use admin::*;
 pub use client_push::*;
 pub use consumer::*;
@@ -70,8 +72,6 @@ pub(crate) trait HeaderField<'a>: Sized {
     fn write(&self, field: &'static str, ext: &mut ExtFields);
 }
 
-use crate::ext::{ExtFields, ExtValue, FieldError, parse};
-
 macro_rules! mandatory {
     ($($type:ty),*) => {$(
         impl<'a> HeaderField<'a> for $type {
@@ -98,3 +98,6 @@ impl<'a, T: ExtValue<'a> + std::fmt::Display> HeaderField<'a> for Option<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
