@@ -1,6 +1,6 @@
 //! Typed headers: what a frame's extension fields mean for each code.
 //!
-//! Every struct reads itself from [`ExtFields`](crate::ExtFields) with `from_ext` and writes itself with
+//! Every struct reads itself from [`ExtFields`] with `from_ext` and writes itself with
 //! `to_ext`. Text is borrowed from the frame; nothing is allocated for a field. Members are named in our way,
 //! the wire name stands beside each. An `Option` is a field that may be absent; the others are mandatory and
 //! their absence is an error, also where upstream only logs it.
