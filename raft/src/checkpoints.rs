@@ -63,6 +63,11 @@ impl Checkpoints {
         Ok(Self { dir: dir.to_owned() })
     }
 
+    /// Those of a directory that is there, to be looked at: nothing is made or removed.
+    pub fn existing(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
     /// Writes a checkpoint; durable when it returns. Blocks on the disk.
     pub fn save(&self, stored: &Stored) -> io::Result<()> {
         let header = codec::encode(&OnDisk {

@@ -137,7 +137,9 @@ impl HardState {
         Ok(Self { path: path.to_owned(), database, hard, state, identity })
     }
 
-    /// Opens an existing hard state to look at it (`trireme dump`), whoever it belongs to.
+    /// Opens an existing hard state to look at it, whoever it belongs to: see [`crate::inspect`].
+    ///
+    /// `path` must be a copy. sled locks and tidies what it opens, and takes some damage for a reason to panic.
     pub fn inspect(path: &Path) -> Result<Self, HardStateError> {
         let failed = |source| HardStateError::Database { path: path.to_owned(), source };
         let database = sled::Config::new().path(path).flush_every_ms(None).open().map_err(failed)?;
@@ -153,16 +155,6 @@ impl HardState {
     /// Whose store this is.
     pub fn identity(&self) -> &Identity {
         &self.identity
-    }
-
-    /// The last vote, `(term, node, committed)`, for people.
-    pub fn vote_in_words(&self) -> Result<String, HardStateError> {
-        Ok(self.vote()?.map_or("none".into(), |vote| vote.to_string()))
-    }
-
-    /// The members as last applied, for people.
-    pub fn membership_in_words(&self) -> Result<String, HardStateError> {
-        Ok(self.membership()?.membership().to_string())
     }
 
     pub(crate) fn vote(&self) -> Result<Option<Vote>, HardStateError> {

@@ -14,6 +14,7 @@ pub mod config;
 pub mod proposal;
 pub mod state_machine;
 
+pub mod inspect;
 pub mod node;
 
 mod adapter;

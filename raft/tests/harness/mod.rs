@@ -5,6 +5,7 @@
 
 pub mod disk;
 pub mod echo;
+pub mod process;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -71,6 +72,11 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// What the replicas of a test's group agree on.
+pub fn settings(segment_bytes: u64) -> ClusterSettings {
+    ClusterSettings { cluster: "test".into(), group: "broker-a".into(), segment_bytes }
+}
+
 /// The configurations of a group of `replicas`, with ids from 1, whose stores are below `root`.
 pub fn configs(
     root: &std::path::Path,
@@ -82,7 +88,7 @@ pub fn configs(
     let peers: BTreeMap<u64, String> =
         ports.iter().map(|(node, port)| (*node, format!("127.0.0.1:{port}"))).collect();
     let config = |(node, port): (&u64, &u16)| ReplicaConfig {
-        settings: ClusterSettings { cluster: "test".into(), group: "broker-a".into(), segment_bytes },
+        settings: settings(segment_bytes),
         node: *node,
         store: root.join(format!("node-{node}")),
         listen: SocketAddr::from(([127, 0, 0, 1], *port)),
