@@ -1,6 +1,7 @@
 //! The one binary `trireme`.
 
 mod cmd;
+mod config;
 
 use clap::{Parser, Subcommand};
 

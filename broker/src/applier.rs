@@ -36,10 +36,11 @@ pub struct Applier {
 
 /// A checkpoint: what the state is made of, and how far each queue had come.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Checkpoint {
-    parts: std::collections::BTreeMap<String, Vec<u8>>,
+pub(crate) struct Checkpoint {
+    /// One encoded value per feature.
+    pub parts: std::collections::BTreeMap<String, Vec<u8>>,
     /// Topic id, queue id, next queue offset.
-    queues: Vec<(u32, u32, u64)>,
+    pub queues: Vec<(u32, u32, u64)>,
 }
 
 impl Applier {

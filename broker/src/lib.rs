@@ -24,6 +24,7 @@ pub mod entry;
 pub mod state;
 
 pub mod features;
+pub mod inspect;
 pub mod queues;
 
 mod codec;

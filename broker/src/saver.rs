@@ -31,9 +31,12 @@ struct Shared {
     arrived: Notify,
 }
 
+/// What was handed over: the state's parts, the queues' positions, and the entry that they belong to.
+type Copies = (LogId, BTreeMap<String, Vec<u8>>, Vec<Position>);
+
 struct Next {
     due: Instant,
-    waiting: Option<(LogId, BTreeMap<String, Vec<u8>>, Vec<Position>)>,
+    waiting: Option<Copies>,
     /// Something was handed over that is not on disk yet.
     busy: bool,
     done: Vec<oneshot::Sender<()>>,

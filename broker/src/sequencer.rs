@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use trireme_raft::LogId;
 use trireme_raft::node::{Leadership, Node};
@@ -25,7 +25,7 @@ use trireme_remoting::response;
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::disk::Disk;
-use crate::entry::{self, EntryBuilder, Mark};
+use crate::entry::{self, EntryBuilder, Extent, Mark};
 use crate::features::send::ProducerReply;
 use crate::queues::consume::{ConsumeQueues, QueueId};
 
@@ -96,13 +96,12 @@ pub struct Receipt {
 }
 
 /// Who hears of the outcome.
+#[expect(clippy::large_enum_variant, reason = "nearly all are producers; a box would be an allocation per message")]
 pub enum Waiter {
     /// A producer's request: answered from where the entry is applied.
     Producer(ProducerReply),
     /// A task of ours.
     Task(oneshot::Sender<Result<Receipt, SubmitError>>),
-    /// Nobody.
-    None,
 }
 
 /// Adds one submission to the entry being gathered.
@@ -182,43 +181,23 @@ impl Sequencer {
         Self { shared: Arc::new(Shared { pending: Mutex::default(), arrived: Notify::new(), clock }) }
     }
 
-    /// Adds what `add` puts into the submission to the entry being gathered, all or nothing. Does not
-    /// wait. The waiter hears of it, once, unless an error is returned.
-    pub fn submit(
-        &self,
-        waiter: Waiter,
-        add: impl FnOnce(&mut Submission<'_>) -> Result<(), MessageError>,
-    ) -> Result<(), (SubmitError, Waiter)> {
+    /// Begins a submission. Holds the lock on the entry being gathered until it is finished or dropped, so
+    /// whatever can be prepared before is. Does not wait for anything else.
+    pub fn begin(&self) -> Result<Gathering<'_>, SubmitError> {
         let mut pending = self.shared.pending.lock();
-        let pending = &mut *pending;
         if pending.term.is_none() {
-            return Err((SubmitError::NotLeader, waiter));
+            return Err(SubmitError::NotLeader);
         }
         if pending.bytes >= PENDING_BYTES {
-            return Err((SubmitError::Busy(pending.bytes), waiter));
+            return Err(SubmitError::Busy(pending.bytes));
         }
         if pending.entries.back().is_none_or(Gathered::is_full) {
             pending.entries.push_back(Gathered { builder: EntryBuilder::new(4096), shares: Vec::new() });
         }
-        let last = pending.entries.back_mut().expect("one was just pushed if there was none");
         let store_timestamp = self.shared.clock.now_ms().max(pending.last_store_timestamp);
         pending.last_store_timestamp = store_timestamp;
-        let before = last.builder.mark();
-        let mut submission =
-            Submission { builder: &mut last.builder, scratch: &mut pending.scratch, store_timestamp };
-        if let Err(error) = add(&mut submission) {
-            last.builder.rewind(before);
-            return Err((error.into(), waiter));
-        }
-        let after = last.builder.mark();
-        pending.bytes += after.bytes - before.bytes;
-        last.shares.push(Share {
-            waiter,
-            messages: before.messages..after.messages,
-            commands: before.commands..after.commands,
-        });
-        self.shared.arrived.notify_one();
-        Ok(())
+        let before = pending.last().builder.mark();
+        Ok(Gathering { pending, before, store_timestamp, arrived: &self.shared.arrived, finished: false })
     }
 
     /// Submits commands and waits until they are applied.
@@ -236,7 +215,11 @@ impl Sequencer {
         add: impl FnOnce(&mut Submission<'_>) -> Result<(), MessageError>,
     ) -> Result<Receipt, SubmitError> {
         let (tx, rx) = oneshot::channel();
-        self.submit(Waiter::Task(tx), add).map_err(|(error, _)| error)?;
+        {
+            let mut gathering = self.begin()?;
+            gathering.add(add)?;
+            gathering.finish(Waiter::Task(tx));
+        }
         rx.await.unwrap_or_else(|_| Err(SubmitError::Unknown("the replica is stopping".into())))
     }
 
@@ -337,6 +320,58 @@ impl Sequencer {
     }
 }
 
+/// A submission under way: all of it becomes part of the entry, or nothing.
+pub struct Gathering<'a> {
+    pending: MutexGuard<'a, Pending>,
+    before: Extent,
+    store_timestamp: i64,
+    arrived: &'a Notify,
+    finished: bool,
+}
+
+impl Gathering<'_> {
+    /// Encodes what `add` adds.
+    pub fn add(
+        &mut self,
+        add: impl FnOnce(&mut Submission<'_>) -> Result<(), MessageError>,
+    ) -> Result<(), SubmitError> {
+        let Pending { entries, scratch, .. } = &mut *self.pending;
+        let builder = &mut entries.back_mut().expect("begin made sure of one").builder;
+        let mut submission = Submission { builder, scratch, store_timestamp: self.store_timestamp };
+        Ok(add(&mut submission)?)
+    }
+
+    /// Makes it part of the entry. The waiter hears of it, once.
+    pub fn finish(mut self, waiter: Waiter) {
+        self.finished = true;
+        let before = self.before;
+        let last = self.pending.last();
+        let after = last.builder.mark();
+        last.shares.push(Share {
+            waiter,
+            messages: before.messages..after.messages,
+            commands: before.commands..after.commands,
+        });
+        self.pending.bytes += after.bytes - before.bytes;
+        self.arrived.notify_one();
+    }
+}
+
+impl Drop for Gathering<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            let before = self.before;
+            self.pending.last().builder.rewind(before);
+        }
+    }
+}
+
+impl Pending {
+    fn last(&mut self) -> &mut Gathered {
+        self.entries.back_mut().expect("called while a submission is under way, which began with one")
+    }
+}
+
 impl Gathered {
     fn is_full(&self) -> bool {
         self.builder.message_bytes() >= ENTRY_BYTES
@@ -351,7 +386,6 @@ impl Waiter {
             Self::Producer(reply) => reply.answer(result, std::iter::empty()),
             // The task may have given up; then nobody misses the answer.
             Self::Task(waiting) => drop(waiting.send(result)),
-            Self::None => {}
         }
     }
 }

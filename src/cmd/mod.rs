@@ -4,4 +4,5 @@ pub mod broker;
 pub mod dev;
 pub mod log;
 pub mod namesrv;
+mod settings;
 pub mod signal;

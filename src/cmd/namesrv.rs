@@ -1,19 +1,29 @@
 //! `trireme namesrv`.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use trireme_namesrv::{NameServer, NameServerOptions};
 
+use crate::config;
+
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where to listen.
-    #[arg(long, default_value = "127.0.0.1:9876")]
-    listen: SocketAddr,
+    /// A file of settings: TOML, or RocketMQ's properties if its name ends with .conf or .properties.
+    #[arg(long, value_name = "FILE", env = "TRIREME_NAMESRV_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print the settings as they are in effect, with what they mean, and end.
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    flags: config::Flags<NameServerOptions>,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let options = NameServerOptions { listen: args.listen, ..NameServerOptions::default() };
+    let sources = config::Sources::new(args.config.as_deref(), args.flags.layer);
+    let Some(options) = super::settings::load::<NameServerOptions>(sources, args.print_config)? else {
+        return Ok(());
+    };
     let server = NameServer::start(options).context("the name server does not start")?;
     println!("name server on {}", server.local_addr());
     super::signal::stop().await?;

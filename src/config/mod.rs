@@ -38,4 +38,6 @@ mod reference_test;
 mod sources_test;
 
 pub use flags::Flags;
-pub use load::{Effective, Sources, effective};
+pub use load::{Sources, effective};
+pub use problem::Warning;
+pub use setting::Configured;

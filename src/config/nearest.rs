@@ -1,7 +1,13 @@
 //! Guesses what a mistyped name was meant to be.
 
+/// No name is longer.
+const MAX_BYTES: usize = 64;
+
 /// The name that is nearest to `wrong`, if any is near: at most a third of its letters differ.
 pub fn nearest(wrong: &str, names: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+    if wrong.len() > MAX_BYTES {
+        return None;
+    }
     let wrong = wrong.to_ascii_lowercase();
     let allowed = (wrong.len() / 3).clamp(1, 4);
     names

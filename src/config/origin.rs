@@ -35,8 +35,19 @@ impl fmt::Display for Origin {
 /// A value as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
+    /// The setting's key, or RocketMQ's property if it came through one.
+    pub name: &'static str,
     /// In the notation of the setting's kind.
     pub text: String,
     /// Where.
     pub origin: Origin,
+    /// Why it cannot be used although it is well-formed; told only if nothing stronger replaces it.
+    pub flaw: Option<String>,
+}
+
+impl Given {
+    /// A value without a known flaw.
+    pub fn new(name: &'static str, text: impl Into<String>, origin: Origin) -> Self {
+        Self { name, text: text.into(), origin, flaw: None }
+    }
 }

@@ -100,7 +100,12 @@ pub trait Configured: Sized + 'static {
     fn blank() -> Self;
 
     /// Takes the properties out that correspond to settings only together.
-    fn translate(properties: &mut Properties, layer: &mut Layer, warnings: &mut Vec<Warning>);
+    fn translate(
+        properties: &mut Properties,
+        layer: &mut Layer,
+        problems: &mut Vec<Problem>,
+        warnings: &mut Vec<Warning>,
+    );
 
     /// Fills in what follows from other settings, and checks what a single setting cannot show.
     fn finish(&mut self, found: &Effective<Self>, problems: &mut Vec<Problem>, warnings: &mut Vec<Warning>);

@@ -6,7 +6,7 @@
 mod replica;
 mod screen;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -76,6 +76,8 @@ struct Cluster {
     returning: BTreeMap<usize, Instant>,
     /// Per group: the dead leader and when it went, until another leads.
     lost: BTreeMap<String, (u64, &'static str, Instant)>,
+    /// All groups have had a leader.
+    ready: bool,
 }
 
 impl Cluster {
@@ -89,7 +91,14 @@ impl Cluster {
         }
         let statuses = vec![None; replicas.len()];
         let client = Client::new(ClientOptions::default(), None);
-        Ok(Self { replicas, statuses, client, returning: BTreeMap::new(), lost: BTreeMap::new() })
+        Ok(Self {
+            replicas,
+            statuses,
+            client,
+            returning: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            ready: false,
+        })
     }
 
     async fn run(&mut self, screen: &mut Screen) -> anyhow::Result<()> {
@@ -220,6 +229,21 @@ impl Cluster {
             }
             self.statuses[index] = status;
         }
+        if !self.ready && self.leaders() == self.replicas.iter().map(|replica| &replica.group).collect() {
+            self.ready = true;
+            screen.say("ready: every group has a leader, clients can connect");
+        }
+    }
+
+    /// The groups that have a leader.
+    fn leaders(&self) -> BTreeSet<&String> {
+        let leading = self.statuses.iter().map(|status| status.as_ref().is_some_and(Status::leads));
+        self.replicas
+            .iter()
+            .zip(leading)
+            .filter(|(_, leads)| *leads)
+            .map(|(replica, _)| &replica.group)
+            .collect()
     }
 
     async fn stop(&mut self) {

@@ -20,6 +20,11 @@ impl DelayState {
         self.next.get(&queue_id).copied().unwrap_or(0)
     }
 
+    /// Where each level's queue stands that anything was delivered from.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.next.iter().map(|(queue_id, next)| (*queue_id, *next))
+    }
+
     /// Moves a level on. Refused, and with it nothing else of the state changes, if the level stands
     /// elsewhere: then another leader has delivered the same message.
     pub(crate) fn advance(&mut self, advance: &AdvanceDelay) -> Result<(), Refused> {

@@ -25,6 +25,7 @@ type Waiter = oneshot::Sender<Result<(), SubmitError>>;
 
 /// Positions that are not in the log yet. Local to the leader: a commit that was not answered may be
 /// lost with it, and clients commit again.
+#[derive(Default)]
 pub struct Gather {
     waiting: Mutex<Waiting>,
     arrived: Notify,
@@ -41,7 +42,7 @@ struct Waiting {
 impl Gather {
     /// Nothing waits.
     pub fn new() -> Self {
-        Self { waiting: Mutex::default(), arrived: Notify::new(), hurry: Notify::new() }
+        Self::default()
     }
 
     /// Takes a position; one for the same queue that still waits is replaced. `false` if too many wait.

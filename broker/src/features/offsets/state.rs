@@ -37,6 +37,15 @@ impl OffsetState {
         self.positions.get(topic).into_iter().flat_map(|groups| groups.keys().map(String::as_str))
     }
 
+    /// All positions: topic, group, queue, next message.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, u32, i64)> {
+        self.positions.iter().flat_map(|(topic, groups)| {
+            groups.iter().flat_map(move |(group, queues)| {
+                queues.iter().map(move |(queue_id, next)| (topic.as_str(), group.as_str(), *queue_id, *next))
+            })
+        })
+    }
+
     pub(crate) fn commit(&mut self, commit: &CommitOffsets) {
         for position in &commit.positions {
             // Looked up before inserted: an existing key is the rule, and then nothing is allocated.

@@ -30,11 +30,12 @@ pub struct Waiting {
 }
 
 /// The parked pulls of a replica. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Parked {
     shared: Arc<Lot>,
 }
 
+#[derive(Default)]
 struct Lot {
     lot: Mutex<State>,
     wake: Notify,
@@ -53,7 +54,7 @@ struct State {
 impl Parked {
     /// Nothing waits.
     pub fn new() -> Self {
-        Self { shared: Arc::new(Lot { lot: Mutex::default(), wake: Notify::new() }) }
+        Self::default()
     }
 
     /// Parks a pull; gives it back if too many wait.

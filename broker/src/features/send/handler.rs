@@ -25,18 +25,20 @@ pub fn send(shared: &Arc<Shared>, request: Frame, responder: Responder) {
         Err(Obstacle::Refused(refusal)) => return refusal.reply(responder),
         Err(Obstacle::MissingTopic(put)) => return make_topic_first(shared, put, request, responder),
     };
-    let reply =
-        ProducerReply { responder, queue_id: prepared.queue_id, store_host: shared.config.broker_addr() };
-    let submitted =
-        shared.sequencer.submit(Waiter::Producer(reply), |submission| prepared.encode(submission));
-    match submitted {
-        Ok(()) => {}
-        // Leadership was lost since the router looked: somebody else is to be asked.
-        Err((SubmitError::NotLeader, Waiter::Producer(reply))) => {
-            Router::reroute(shared, request, reply.responder)
+    let queue_id = prepared.queue_id;
+    let gathered = shared.sequencer.begin().and_then(|mut gathering| {
+        gathering.add(|submission| prepared.encode(submission))?;
+        Ok(gathering)
+    });
+    match gathered {
+        Ok(gathering) => {
+            let store_host = shared.config.broker_addr();
+            let reply = ProducerReply { responder, request, shared: shared.clone(), queue_id, store_host };
+            gathering.finish(Waiter::Producer(reply));
         }
-        Err((error, Waiter::Producer(reply))) => reply.answer(Err(error), std::iter::empty()),
-        Err((error, _)) => tracing::error!(%error, "a producer's waiter was lost"),
+        // Leadership was lost since the router looked: somebody else is to be asked.
+        Err(SubmitError::NotLeader) => Router::reroute(shared, request, responder),
+        Err(error) => Refusal::from(error).reply(responder),
     }
 }
 

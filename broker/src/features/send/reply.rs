@@ -2,17 +2,25 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use trireme_remoting::headers::SendResponse;
 use trireme_remoting::message::OffsetMsgId;
 use trireme_remoting::{Frame, Responder, response};
 
+use crate::replica::Shared;
+use crate::router::Router;
 use crate::sequencer::{Receipt, SubmitError};
 
 /// A producer that waits for its answer.
 pub struct ProducerReply {
-    /// Its request.
+    /// Where the answer goes.
     pub responder: Responder,
+    /// The request, kept so that another replica can be asked if this one loses the lead before it took
+    /// the message.
+    pub request: Frame,
+    /// This replica.
+    pub shared: Arc<Shared>,
     /// The queue that the messages go to, as the producer shall see it.
     pub queue_id: i32,
     /// Goes into message ids.
@@ -25,6 +33,10 @@ impl ProducerReply {
     pub fn answer(self, result: Result<Receipt, SubmitError>, messages: impl Iterator<Item = u64>) {
         let receipt = match result {
             Ok(receipt) => receipt,
+            // It is not in the log and never will be, so whoever leads next may take it.
+            Err(SubmitError::NotLeader) => {
+                return Router::reroute(&self.shared, self.request, self.responder);
+            }
             Err(error) => {
                 let frame = Frame::response(error.code()).with_remark(error.to_string());
                 return self.responder.reply(frame);

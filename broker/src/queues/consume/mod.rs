@@ -24,6 +24,7 @@
 mod append;
 mod chunk;
 mod flush;
+pub mod inspect;
 mod open;
 mod open_files;
 mod queue;

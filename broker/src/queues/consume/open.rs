@@ -49,7 +49,7 @@ pub struct Rebuild {
 }
 
 /// The chunk files found: first queue offset -> length in bytes.
-type Chunks = BTreeMap<u64, u64>;
+pub(super) type Chunks = BTreeMap<u64, u64>;
 
 impl ConsumeQueues {
     /// Opens the queues below `dir` (created if missing) at exactly the checkpoint's `positions`.
@@ -192,7 +192,7 @@ impl ConsumeQueues {
 }
 
 /// Lists the chunk files below `dir`. Names that are not ours are passed over.
-fn find_chunks(dir: &Path) -> Result<HashMap<QueueId, Chunks>, Error> {
+pub(super) fn find_chunks(dir: &Path) -> Result<HashMap<QueueId, Chunks>, Error> {
     let mut found: HashMap<QueueId, Chunks> = HashMap::new();
     disk::for_each_entry(dir, |topic, topic_path| {
         let Some(topic_id) = parse_id(topic) else { return Ok(()) };

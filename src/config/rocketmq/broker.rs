@@ -1,0 +1,118 @@
+//! RocketMQ's properties of a broker that have no counterpart among the settings.
+//!
+//! Source: RocketMQ 4.9 and 5.3 `BrokerConfig`, `BrokerIdentity`, `MessageStoreConfig`, `NettyServerConfig`.
+
+use crate::config::problem::{Problem, Warning};
+use crate::config::properties::{Properties, Property};
+
+const RETENTION: &str = "has no effect yet: messages are not deleted with time";
+const DELAYS: &str = "has no effect yet: the delay levels are RocketMQ's default ones";
+const SQL: &str = "has no effect yet: consumers filter by tags";
+const TRANSACTIONS: &str = "has no effect yet: there are no transactions";
+const LEADER: &str = "is ignored: the replicas of a group elect their leader";
+const STORE: &str = "is ignored: everything lies under storePathRootDir";
+const FLUSH: &str = "is ignored: every message is on the disks of a majority before it is acknowledged, \
+                     many with one sync";
+const MEMORY: &str = "is ignored: files are read and written without such a pool";
+const THREADS: &str = "is ignored: requests share the threads of the whole process";
+const QUEUE_FILES: &str = "is ignored: ConsumeQueues and key index choose their own file sizes";
+const ALWAYS: &str = "is ignored: it is always so";
+const NAME_SERVERS: &str = "is ignored: name servers are named by namesrvAddr";
+const PEERS: &str = "is ignored: replicas reach each other at their peer addresses";
+
+/// Properties that are understood and do nothing, each with the reason.
+pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("fileReservedTime", RETENTION),
+    ("deleteWhen", RETENTION),
+    ("diskMaxUsedSpaceRatio", "is ignored: disk_reserve_bytes says how much room stays free"),
+    ("cleanFileForciblyEnable", RETENTION),
+    ("destroyMapedFileIntervalForcibly", RETENTION),
+    ("redeleteHangedFileInterval", RETENTION),
+    ("messageDelayLevel", DELAYS),
+    ("enablePropertyFilter", SQL),
+    ("enableCalcFilterBitMap", SQL),
+    ("transactionTimeOut", TRANSACTIONS),
+    ("transactionCheckMax", TRANSACTIONS),
+    ("transactionCheckInterval", TRANSACTIONS),
+    ("rejectTransactionMessage", TRANSACTIONS),
+    ("brokerId", LEADER),
+    ("brokerRole", LEADER),
+    ("preferredLeaderId", LEADER),
+    ("enableControllerMode", LEADER),
+    ("controllerAddr", LEADER),
+    ("enableSlaveActingMaster", LEADER),
+    ("storePathCommitLog", STORE),
+    ("storePathDLedgerCommitLog", STORE),
+    ("storePathConsumeQueue", STORE),
+    ("storePathIndex", STORE),
+    ("storeCheckpoint", STORE),
+    ("abortFile", STORE),
+    ("flushIntervalCommitLog", FLUSH),
+    ("flushCommitLogLeastPages", FLUSH),
+    ("flushCommitLogThoroughInterval", FLUSH),
+    ("flushCommitLogTimed", FLUSH),
+    ("syncFlushTimeout", FLUSH),
+    ("commitIntervalCommitLog", FLUSH),
+    ("commitCommitLogLeastPages", FLUSH),
+    ("commitCommitLogThoroughInterval", FLUSH),
+    ("flushIntervalConsumeQueue", FLUSH),
+    ("flushConsumeQueueLeastPages", FLUSH),
+    ("flushConsumeQueueThoroughInterval", FLUSH),
+    ("transientStorePoolEnable", MEMORY),
+    ("transientStorePoolSize", MEMORY),
+    ("warmMapedFileEnable", MEMORY),
+    ("transferMsgByHeap", MEMORY),
+    ("accessMessageInMemoryMaxRatio", MEMORY),
+    ("sendMessageThreadPoolNums", THREADS),
+    ("pullMessageThreadPoolNums", THREADS),
+    ("queryMessageThreadPoolNums", THREADS),
+    ("adminBrokerThreadPoolNums", THREADS),
+    ("clientManageThreadPoolNums", THREADS),
+    ("consumerManageThreadPoolNums", THREADS),
+    ("sendThreadPoolQueueCapacity", THREADS),
+    ("pullThreadPoolQueueCapacity", THREADS),
+    ("useReentrantLockWhenPutMessage", THREADS),
+    ("waitTimeMillsInSendQueue", THREADS),
+    ("serverWorkerThreads", THREADS),
+    ("serverSelectorThreads", THREADS),
+    ("serverCallbackExecutorThreads", THREADS),
+    ("mapedFileSizeConsumeQueue", QUEUE_FILES),
+    ("mappedFileSizeConsumeQueue", QUEUE_FILES),
+    ("maxHashSlotNum", QUEUE_FILES),
+    ("maxIndexNum", QUEUE_FILES),
+    ("messageIndexEnable", ALWAYS),
+    ("longPollingEnable", ALWAYS),
+    ("notifyConsumerIdsChangedEnable", ALWAYS),
+    ("slaveReadEnable", ALWAYS),
+    ("clusterTopicEnable", ALWAYS),
+    ("brokerTopicEnable", ALWAYS),
+    ("fetchNamesrvAddrByAddressServer", NAME_SERVERS),
+    ("fetchNameSrvAddrByDnsLookup", NAME_SERVERS),
+    ("rmqAddressServerDomain", NAME_SERVERS),
+    ("rmqAddressServerSubGroup", NAME_SERVERS),
+    ("brokerIP2", PEERS),
+    ("haListenPort", PEERS),
+    ("haMasterAddress", PEERS),
+    ("rocketmqHome", STORE),
+];
+
+/// Takes properties out that depend on their values.
+pub fn translate(properties: &mut Properties, problems: &mut Vec<Problem>, warnings: &mut Vec<Warning>) {
+    if let Some(Property { key, value, origin }) = properties.take("flushDiskType")
+        && value != "SYNC_FLUSH"
+    {
+        warnings.push(Warning::new(key, origin, FLUSH));
+    }
+    // RocketMQ's own sample files name the directory that it has anyway.
+    let root = properties.get("storePathRootDir").map(|root| format!("{}/commitlog", root.value));
+    if properties.get("storePathCommitLog").is_some_and(|log| Some(&log.value) == root.as_ref()) {
+        properties.take("storePathCommitLog");
+    }
+    // A broker that is open although its file says otherwise would be worse than one that does not start.
+    if let Some(Property { value, origin, .. }) = properties.take("aclEnable")
+        && value != "false"
+    {
+        let reason = "there is no access control yet: allowed is false".to_owned();
+        problems.push(Problem::Value { key: "aclEnable", value, origin, reason });
+    }
+}
