@@ -18,7 +18,7 @@ use trireme_remoting::message::{OffsetMsgId, StoredMessage, property};
 use trireme_remoting::{ExtFields, Frame, RequestCode, response};
 
 use crate::error::ClientError;
-use crate::instance::{Answer, Instance, Patience};
+use crate::instance::{Answer, Instance};
 use crate::message::ReceivedMessage;
 use crate::route::Broker;
 use crate::validate::{self, DEFAULT_TOPIC, DLQ_PREFIX, retry_topic};
@@ -268,8 +268,11 @@ impl Admin {
         let header = ViewMessageRequest { topic: None, offset: id.physical_offset };
         let request = self.instance.request(code).with_ext(header.to_ext());
         let addr = id.store_host.to_string();
-        let group =
-            self.brokers(None).await?.into_iter().find(|broker| broker.addrs().iter().any(|a| **a == addr));
+        let group = self
+            .brokers(None)
+            .await?
+            .into_iter()
+            .find(|broker| broker.replicas().iter().any(|replica| *replica.addr == *addr));
         let (body, broker) = match group {
             Some(broker) => {
                 let body = self.instance.leader_success(&broker, code, request).await?.body.to_bytes();
@@ -291,7 +294,7 @@ impl Admin {
         let mut found = Vec::new();
         for broker in &route.brokers {
             let request = self.instance.request(code).with_ext(ext.clone());
-            let patience = Patience::shared(self.instance.config.request_timeout);
+            let patience = self.instance.config.request_timeout;
             let answer = self.instance.ask_leader(broker, code, request, patience).await?;
             match answer.frame.code {
                 response::SUCCESS => {
@@ -306,10 +309,9 @@ impl Admin {
         Ok(found)
     }
 
-    /// A change at the group's leader, whom it is left to alone while it may still be busy with it.
+    /// A change at the group's leader.
     async fn change(&self, broker: &Broker, code: RequestCode, request: Frame) -> Result<(), ClientError> {
-        let patience = Patience::undivided(CHANGE_TIMEOUT);
-        self.instance.ask_leader(broker, code, request, patience).await?.success().map(drop)
+        self.instance.ask_leader(broker, code, request, CHANGE_TIMEOUT).await?.success().map(drop)
     }
 
     /// The broker groups of a cluster, or all.

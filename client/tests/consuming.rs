@@ -99,7 +99,7 @@ async fn a_pull_that_a_frozen_leader_holds_is_left() {
     cluster.group(0).put("T", 1, b"two");
     // The next commit finds out that the leader is silent, long before the 15 s of the pull are over.
     assert_eq!(next(&mut told).await, "two");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     consumer.shutdown().await;
 }
 

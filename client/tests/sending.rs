@@ -66,23 +66,48 @@ async fn a_route_is_asked_for_when_a_replica_is_gone() {
 }
 
 #[tokio::test]
-async fn a_frozen_leader_costs_one_try_and_is_then_avoided() {
+async fn a_frozen_leader_is_left_by_all_sends_at_once_and_then_avoided() {
     let cluster = Cluster::start(&[("g", 3)]).await;
-    let config =
-        ProducerConfig { send_timeout: Duration::from_millis(900), ..ProducerConfig::new("producers") };
-    let producer = producer_of(&cluster.addr(), config);
+    let producer = producer(&cluster);
+    producer.send(message()).await.unwrap();
     cluster.replica(0, 0).set(Mode::Frozen);
     cluster.elect(0, Some(1));
     let started = Instant::now();
-    producer.send(message()).await.unwrap();
+    let sends = (0..50).map(|_| producer.send(message()));
+    futures_util::future::join_all(sends).await.into_iter().for_each(|sent| drop(sent.unwrap()));
     let took = started.elapsed();
-    assert!((Duration::from_millis(300)..Duration::from_millis(800)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(500)..Duration::from_secs(2)).contains(&took), "{took:?}");
     let started = Instant::now();
     for _ in 0..10 {
         producer.send(message()).await.unwrap();
     }
     assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
-    assert_eq!(cluster.replica(0, 0).seen(SEND), 1);
+    assert_eq!(cluster.replica(0, 0).seen(SEND), 51);
+    assert_eq!(cluster.group(0).stored("T"), 61, "none twice");
+}
+
+#[tokio::test]
+async fn a_replica_that_is_slow_but_alive_is_waited_for() {
+    let cluster = Cluster::start(&[("g", 3)]).await;
+    let producer = producer(&cluster);
+    cluster.replica(0, 0).set(Mode::FrozenFor(SEND.code()));
+    let send = tokio::spawn(async move { producer.send(message()).await });
+    cluster.replica(0, 0).asked(RequestCode::HeartBeat, 2).await;
+    cluster.replica(0, 0).thaw();
+    send.await.unwrap().unwrap();
+    assert_eq!(cluster.group(0).stored("T"), 1);
+    assert_eq!((cluster.replica(0, 1).seen(SEND), cluster.replica(0, 2).seen(SEND)), (0, 0));
+}
+
+#[tokio::test]
+async fn a_leader_that_answers_everything_but_sends_does_not_use_up_all_the_time() {
+    let cluster = Cluster::start(&[("g", 3)]).await;
+    let config =
+        ProducerConfig { send_timeout: Duration::from_millis(900), ..ProducerConfig::new("producers") };
+    let producer = producer_of(&cluster.addr(), config);
+    cluster.replica(0, 0).set(Mode::FrozenFor(SEND.code()));
+    producer.send(message()).await.unwrap();
+    assert_eq!(cluster.replica(0, 1).seen(SEND), 1);
 }
 
 #[tokio::test]

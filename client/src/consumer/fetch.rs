@@ -1,7 +1,5 @@
 //! One pull at one replica.
 
-use std::future::pending;
-use std::sync::Arc;
 use std::time::Duration;
 
 use trireme_remoting::headers::{
@@ -13,7 +11,7 @@ use super::subscription::Subscription;
 use crate::error::ClientError;
 use crate::instance::{Instance, peer};
 use crate::message::{MessageQueue, ReceivedMessage};
-use crate::route::Broker;
+use crate::route::{Awaited, Broker, Replica};
 
 /// How much longer than it may be held a pull may take.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -63,8 +61,6 @@ pub(super) enum Outcome {
 pub(super) enum FetchError {
     /// No answer.
     Silent(InvokeError),
-    /// The replica became suspect while it held the pull.
-    Abandoned,
     /// An answer, but no page.
     Refused { code: i32, error: ClientError },
 }
@@ -72,42 +68,34 @@ pub(super) enum FetchError {
 impl FetchError {
     /// As the user is told.
     pub(super) fn into_error(self, queue: &MessageQueue, after: Duration) -> ClientError {
-        let no_answer = |source| ClientError::NoAnswer {
-            operation: RequestCode::PullMessage.name(),
-            broker: queue.broker_name.to_string(),
-            after,
-            source,
-        };
         match self {
-            Self::Silent(source) => no_answer(source),
-            Self::Abandoned => no_answer(InvokeError::Timeout {
-                addr: queue.broker_name.to_string(),
-                code: RequestCode::PullMessage.code(),
+            Self::Silent(source) => ClientError::NoAnswer {
+                operation: RequestCode::PullMessage.name(),
+                broker: queue.broker_name.to_string(),
                 after,
-            }),
+                source,
+            },
             Self::Refused { error, .. } => error,
         }
     }
 }
 
-/// Pulls from one replica. Gives up early when the replica falls under suspicion: a frozen one would hold the
-/// pull for as long as it may.
+/// Pulls from one replica.
 pub(super) async fn fetch(
     instance: &Instance,
     broker: &Broker,
-    addr: &Arc<str>,
+    replica: &Replica,
     fetch: &Fetch<'_>,
 ) -> Result<Page, FetchError> {
-    let from_leader = broker.leader().as_ref() == Some(addr);
+    let from_leader = broker.leader().is_some_and(|leader| *leader == *replica);
     let request = request(instance, fetch, from_leader);
     let timeout = if fetch.hold.is_zero() { instance.config.request_timeout } else { fetch.hold + MARGIN };
-    let answer = tokio::select! {
-        answer = instance.try_replica(broker, addr, request, timeout) => answer.map_err(FetchError::Silent)?,
-        () = suspected(broker, addr) => return Err(FetchError::Abandoned),
-    };
+    let awaited = if fetch.hold.is_zero() { Awaited::Soon } else { Awaited::Held };
+    let answer = instance.try_replica(broker, replica, awaited, request, timeout).await;
+    let answer = answer.map_err(FetchError::Silent)?;
     let page = page(fetch, &answer, from_leader);
     page.map_err(|reason| {
-        let peer = peer(&broker.name, addr);
+        let peer = peer(&broker.name, replica);
         let error = match reason {
             Some(reason) => ClientError::answer(RequestCode::PullMessage, &peer, reason),
             None => ClientError::refused(RequestCode::PullMessage, peer, &answer),
@@ -167,19 +155,4 @@ fn page(fetch: &Fetch<'_>, answer: &Frame, from_leader: bool) -> Result<Page, Op
         suggested: header.suggest_which_broker_id,
         from_leader,
     })
-}
-
-/// Waits until a replica that is not suspect becomes so.
-async fn suspected(broker: &Broker, addr: &str) {
-    let mut changes = broker.changes();
-    if broker.is_suspect(addr) {
-        // It was asked although it is suspect, for want of a better one.
-        return pending().await;
-    }
-    while changes.changed().await.is_ok() {
-        if broker.is_suspect(addr) {
-            return;
-        }
-    }
-    pending().await
 }

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 use trireme_remoting::body::{ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel};
-use trireme_remoting::response;
+use trireme_remoting::{InvokeError, RequestCode, response};
 
 use super::fetch::{Fetch, FetchError, Outcome, Page, fetch};
 use super::offsets;
@@ -417,15 +417,15 @@ async fn pull_page(instance: &Instance, request: &Fetch<'_>) -> Result<Page, Cli
     let deadline = started + request.hold + instance.config.request_timeout;
     let broker = instance.broker_of(request.queue).await?;
     let mut tried = Vec::new();
-    let mut last = FetchError::Abandoned;
+    let mut last = None;
     while Instant::now() < deadline {
         instance.check_open()?;
-        let Some(addr) = broker.pick_reader(0, &tried) else {
+        let Some(replica) = broker.pick_reader(0, &tried) else {
             tried.clear();
             sleep(PAUSE).await;
             continue;
         };
-        match fetch(instance, &broker, &addr, request).await {
+        match fetch(instance, &broker, &replica, request).await {
             // A follower does not know where the queue ends.
             Ok(page) if matches!(page.outcome, Outcome::OutOfRange) && !page.from_leader => {
                 sleep(PAUSE).await
@@ -443,16 +443,19 @@ async fn pull_page(instance: &Instance, request: &Fetch<'_>) -> Result<Page, Cli
                 if !passing {
                     return Err(error);
                 }
-                last = FetchError::Refused { code, error };
-                tried.push(addr);
+                last = Some(FetchError::Refused { code, error });
+                tried.push(replica);
                 sleep(PAUSE).await;
             }
             Err(error) => {
-                debug!(queue = %request.queue, %addr, ?error, "pull not answered");
-                last = error;
-                tried.push(addr);
+                debug!(queue = %request.queue, addr = %replica.addr, ?error, "pull not answered");
+                last = Some(error);
+                tried.push(replica);
             }
         }
     }
-    Err(last.into_error(request.queue, started.elapsed()))
+    let after = started.elapsed();
+    let addr = request.queue.broker_name.to_string();
+    let never_asked = InvokeError::Timeout { addr, code: RequestCode::PullMessage.code(), after };
+    Err(last.unwrap_or(FetchError::Silent(never_asked)).into_error(request.queue, after))
 }

@@ -13,6 +13,7 @@ use super::core::Core;
 use super::fetch::{Fetch, FetchError, Outcome, Page, fetch};
 use super::process_queue::ProcessQueue;
 use crate::message::ReceivedMessage;
+use crate::route::Replica;
 use crate::validate::RETRY_PREFIX;
 
 /// Pauses after failures: first, and at most; they double in between.
@@ -52,7 +53,7 @@ struct Pulling {
     /// The broker id that the last answer suggested.
     preferred: i64,
     /// Replicas that failed in this round.
-    tried: Vec<Arc<str>>,
+    tried: Vec<Arc<Replica>>,
     pause: Duration,
 }
 
@@ -72,7 +73,7 @@ impl Pulling {
                 return self.back_off().await;
             }
         };
-        let Some(addr) = broker.pick_reader(self.preferred, &self.tried) else {
+        let Some(replica) = broker.pick_reader(self.preferred, &self.tried) else {
             self.tried.clear();
             return self.back_off().await;
         };
@@ -88,7 +89,7 @@ impl Pulling {
         };
         let started = Instant::now();
         let page = tokio::select! {
-            page = fetch(&core.instance, &broker, &addr, &request) => page,
+            page = fetch(&core.instance, &broker, &replica, &request) => page,
             () = queue.reset_since(generation) => return,
         };
         match page {
@@ -97,12 +98,12 @@ impl Pulling {
                 self.on_page(page, offset, generation, started.elapsed()).await;
             }
             Err(FetchError::Refused { code, error }) => {
-                self.tried.push(addr);
+                self.tried.push(replica);
                 self.on_refusal(code, &error.to_string()).await;
             }
-            Err(error) => {
-                debug!(queue = %queue.queue, %addr, ?error, "pull not answered");
-                self.tried.push(addr);
+            Err(FetchError::Silent(error)) => {
+                debug!(queue = %queue.queue, addr = %replica.addr, %error, "pull not answered");
+                self.tried.push(replica);
             }
         }
     }

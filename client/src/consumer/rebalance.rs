@@ -18,7 +18,7 @@ use super::core::Core;
 use super::process_queue::ProcessQueue;
 use super::pull_loop::{self, Sink};
 use super::{keeper, ordered};
-use crate::instance::{Leaving, MemberEvent, Patience};
+use crate::instance::{Leaving, MemberEvent};
 use crate::message::MessageQueue;
 use crate::route::{Broker, TopicRoute};
 
@@ -157,7 +157,7 @@ impl Rebalancer {
         let code = RequestCode::GetConsumerListByGroup;
         let header = ConsumerGroupRequest { consumer_group: self.core.group() };
         let request = self.core.instance.request(code).with_ext(header.to_ext());
-        let patience = Patience::shared(self.core.instance.config.request_timeout);
+        let patience = self.core.instance.config.request_timeout;
         match self.core.instance.ask_leader(broker, code, request, patience).await {
             Ok(answer) if answer.frame.code == response::SUCCESS => {
                 ConsumerIdList::decode(answer.frame.body.as_slice()).ok().map(|list| list.consumer_id_list)

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tracing::debug;
 use trireme_remoting::{Frame, InvokeError, RequestCode, response};
 
 use super::Instance;
 use crate::error::ClientError;
-use crate::route::Broker;
+use crate::route::{Awaited, Broker, Replica, clock_ms};
 
 /// The field by which a replica that forwarded a request names the leader.
 const LEADER_ADDR: &str = "LEADER_ADDR";
@@ -18,34 +19,13 @@ const LEADER_ADDR: &str = "LEADER_ADDR";
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long to wait for whom.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
-    /// For an answer, over all tries.
-    pub(crate) total: Duration,
-    /// For one replica, before another one is asked.
-    pub(crate) per_try: Duration,
-}
-
-impl Patience {
-    /// A third of `total` for each of three replicas.
-    pub(crate) fn shared(total: Duration) -> Self {
-        Self { total, per_try: total / 3 }
-    }
-
-    /// All of `total` for one replica, which others follow only if it is gone.
-    pub(crate) fn undivided(total: Duration) -> Self {
-        Self { total, per_try: total }
-    }
-}
-
 /// An answer and who gave it.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) code: RequestCode,
     pub(crate) frame: Frame,
     broker: Arc<str>,
-    addr: Arc<str>,
+    replica: Arc<Replica>,
 }
 
 impl Answer {
@@ -65,13 +45,21 @@ impl Answer {
     }
 
     fn peer(&self) -> String {
-        peer(&self.broker, &self.addr)
+        peer(&self.broker, &self.replica)
     }
 }
 
 /// How errors name a replica.
-pub(crate) fn peer(broker: &str, addr: &str) -> String {
-    format!("{broker} ({addr})")
+pub(crate) fn peer(broker: &str, replica: &Replica) -> String {
+    format!("{broker} ({})", replica.addr)
+}
+
+/// How long to wait for one replica when `left` of `total` is left. The first one gets most of the time, being
+/// the leader or waiting for one itself; those after it get what is left. `alone`: there is no second one.
+///
+/// A frozen replica does not get that much, see [`super::watch`].
+pub(crate) fn patience(total: Duration, left: Duration, is_first: bool, alone: bool) -> Duration {
+    if is_first && !alone { left.min(total * 2 / 3) } else { left }
 }
 
 impl Instance {
@@ -79,20 +67,29 @@ impl Instance {
     pub(crate) async fn try_replica(
         &self,
         broker: &Broker,
-        addr: &Arc<str>,
+        replica: &Replica,
+        awaited: Awaited,
         request: Frame,
         timeout: Duration,
     ) -> Result<Frame, InvokeError> {
-        let answer = self.remoting.invoke(addr, request, timeout).await;
+        let waiting = replica.waiting(awaited, clock_ms());
+        let answer = self.remoting.invoke(&replica.addr, request, timeout).await;
+        drop(waiting);
         match &answer {
             Ok(frame) => {
-                let leadership = broker.answered(addr, frame.ext.get(LEADER_ADDR));
-                self.on_leadership(leadership);
+                replica.heard(clock_ms());
+                if let Some(leader) = frame.ext.get(LEADER_ADDR) {
+                    self.on_leadership(broker.leads(leader));
+                }
             }
             // Our own fault; says nothing of the replica.
             Err(InvokeError::Frame(_)) => {}
+            // Slow with this one, but alive.
+            Err(InvokeError::Timeout { .. }) if replica.was_heard(clock_ms(), timeout) => self.refresh_soon(),
             Err(_) => {
-                broker.suspect(addr, self.config.suspect_interval);
+                if replica.suspect(clock_ms(), self.config.suspect_interval) {
+                    debug!(broker = %broker.name, addr = %replica.addr, "replica does not answer");
+                }
                 self.refresh_soon();
             }
         }
@@ -109,24 +106,20 @@ impl Instance {
         broker: &Broker,
         code: RequestCode,
         request: Frame,
-        patience: Patience,
+        total: Duration,
     ) -> Result<Answer, ClientError> {
         let started = Instant::now();
-        let deadline = started + patience.total;
-        let mut tried: Vec<Arc<str>> = Vec::new();
+        let deadline = started + total;
+        let mut tried: Vec<Arc<Replica>> = Vec::new();
         let mut pause = FIRST_PAUSE;
-        let mut last: Result<Answer, InvokeError> = Err(InvokeError::Timeout {
-            addr: broker.name.to_string(),
-            code: code.code(),
-            after: patience.total,
-        });
+        let mut last: Option<Result<Answer, InvokeError>> = None;
         loop {
             self.check_open()?;
             let now = Instant::now();
             if now >= deadline {
                 break;
             }
-            let Some(addr) = broker.pick(&tried) else {
+            let Some(replica) = broker.pick(&tried) else {
                 if tried.is_empty() {
                     return Err(ClientError::UnknownBroker { broker: broker.name.to_string() });
                 }
@@ -135,32 +128,35 @@ impl Instance {
                 pause = PAUSE;
                 continue;
             };
-            let per_try = if broker.is_alone() { patience.total } else { patience.per_try };
-            let timeout = per_try.min(deadline - now);
-            match self.try_replica(broker, &addr, request.clone(), timeout).await {
+            let is_first = last.is_none();
+            let timeout = patience(total, deadline - now, is_first, broker.is_alone());
+            match self.try_replica(broker, &replica, Awaited::Soon, request.clone(), timeout).await {
                 Ok(frame) => {
                     let leaderless =
                         matches!(frame.code, response::SERVICE_NOT_AVAILABLE | response::GO_AWAY);
-                    let answer = Answer { code, frame, broker: broker.name.clone(), addr: addr.clone() };
+                    let answer =
+                        Answer { code, frame, broker: broker.name.clone(), replica: replica.clone() };
                     if !leaderless {
                         return Ok(answer);
                     }
-                    last = Ok(answer);
-                    tried.push(addr);
+                    last = Some(Ok(answer));
+                    tried.push(replica);
                     sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
                     pause = PAUSE;
                 }
                 Err(InvokeError::Frame(error)) => {
-                    let peer = peer(&broker.name, &addr);
+                    let peer = peer(&broker.name, &replica);
                     return Err(ClientError::answer(code, &peer, format!("request not sent: {error}")));
                 }
                 Err(error) => {
-                    last = Err(error);
-                    tried.push(addr);
+                    last = Some(Err(error));
+                    tried.push(replica);
                 }
             }
         }
-        last.map_err(|source| ClientError::NoAnswer {
+        let never_asked =
+            || InvokeError::Timeout { addr: broker.name.to_string(), code: code.code(), after: total };
+        last.unwrap_or_else(|| Err(never_asked())).map_err(|source| ClientError::NoAnswer {
             operation: code.name(),
             broker: broker.name.to_string(),
             after: started.elapsed(),
@@ -175,8 +171,7 @@ impl Instance {
         code: RequestCode,
         request: Frame,
     ) -> Result<Frame, ClientError> {
-        let patience = Patience::shared(self.config.request_timeout);
-        self.ask_leader(broker, code, request, patience).await?.success()
+        self.ask_leader(broker, code, request, self.config.request_timeout).await?.success()
     }
 
     /// Queues a request on a connection to the group, its leader's if it can be, that nobody answers.
@@ -193,10 +188,10 @@ impl Instance {
         let started = Instant::now();
         let mut tried = Vec::new();
         let mut last = None;
-        while let Some(addr) = broker.pick(&tried) {
+        while let Some(replica) = broker.pick(&tried) {
             self.check_open()?;
             let sent = async {
-                let connection = self.remoting.connection(&addr).await?;
+                let connection = self.remoting.connection(&replica.addr).await?;
                 // Nothing tells when a backlog has shrunk; a millisecond is short against writing megabytes.
                 while connection.queued_bytes() > backlog && !connection.is_closed() {
                     sleep(Duration::from_millis(1)).await;
@@ -206,10 +201,10 @@ impl Instance {
             match sent.await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    broker.suspect(&addr, self.config.suspect_interval);
+                    replica.suspect(clock_ms(), self.config.suspect_interval);
                     self.refresh_soon();
                     last = Some(error);
-                    tried.push(addr);
+                    tried.push(replica);
                 }
             }
         }

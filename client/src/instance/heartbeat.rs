@@ -8,6 +8,7 @@ use trireme_remoting::headers::UnregisterClientRequest;
 use trireme_remoting::{RequestCode, response};
 
 use super::Instance;
+use crate::route::Awaited;
 
 /// How long a broker has to take a heartbeat, or a good-bye.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,19 +30,19 @@ impl Instance {
         let body = data.encode();
         let brokers = self.brokers.all();
         let targets = brokers.iter().flat_map(|broker| {
-            let addrs = if consuming { broker.addrs() } else { broker.leader().into_iter().collect() };
-            addrs.into_iter().map(move |addr| (broker, addr))
+            let replicas = if consuming { broker.replicas() } else { broker.leader().into_iter().collect() };
+            replicas.into_iter().map(move |replica| (broker, replica))
         });
-        let beats = targets.map(|(broker, addr)| {
+        let beats = targets.map(|(broker, replica)| {
             let request = self.request(RequestCode::HeartBeat).with_body(body.clone());
             async move {
-                match self.try_replica(broker, &addr, request, TIMEOUT).await {
+                match self.try_replica(broker, &replica, Awaited::Soon, request, TIMEOUT).await {
                     Ok(answer) if answer.code == response::SUCCESS => {}
                     Ok(answer) => {
                         let remark = answer.remark.unwrap_or_default();
-                        warn!(broker = %broker.name, %addr, code = answer.code, remark, "heartbeat refused");
+                        warn!(broker = %broker.name, addr = %replica.addr, code = answer.code, remark, "heartbeat refused");
                     }
-                    Err(error) => debug!(broker = %broker.name, %addr, %error, "heartbeat not answered"),
+                    Err(error) => debug!(broker = %broker.name, addr = %replica.addr, %error, "heartbeat not answered"),
                 }
             }
         });
@@ -57,13 +58,15 @@ impl Instance {
         };
         let header = UnregisterClientRequest { client_id: &self.client_id, producer_group, consumer_group };
         let brokers = self.brokers.all();
-        let targets =
-            brokers.iter().flat_map(|broker| broker.addrs().into_iter().map(move |addr| (broker, addr)));
-        let farewells = targets.map(|(broker, addr)| {
+        let targets = brokers
+            .iter()
+            .flat_map(|broker| broker.replicas().into_iter().map(move |replica| (broker, replica)));
+        let farewells = targets.map(|(broker, replica)| {
             let request = self.request(RequestCode::UnregisterClient).with_ext(header.to_ext());
             async move {
-                if let Err(error) = self.try_replica(broker, &addr, request, TIMEOUT).await {
-                    debug!(broker = %broker.name, %addr, %error, "unregistering not answered");
+                if let Err(error) = self.try_replica(broker, &replica, Awaited::Soon, request, TIMEOUT).await
+                {
+                    debug!(broker = %broker.name, addr = %replica.addr, %error, "unregistering not answered");
                 }
             }
         });

@@ -7,6 +7,7 @@ mod members;
 mod name_servers;
 mod routes;
 mod tasks;
+mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::process;
@@ -26,7 +27,7 @@ use members::Members;
 use name_servers::NameServers;
 use routes::Routes;
 
-pub(crate) use call::{Answer, Patience, peer};
+pub(crate) use call::{Answer, patience, peer};
 pub(crate) use heartbeat::Leaving;
 pub(crate) use members::{ConsumerLink, MemberEvent};
 

@@ -1,11 +1,11 @@
-//! The two loops of an instance: routes are kept fresh, brokers are told of our groups.
+//! The loops of an instance: routes are kept fresh, brokers are told of our groups, the silent are watched.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Instance, Signals};
+use super::{Instance, Signals, watch};
 
 /// The least time between two refreshes that failures ask for. A new leader is registered within some hundreds
 /// of milliseconds, and a thousand failing sends must not become a thousand requests.
@@ -14,9 +14,10 @@ const REFRESH_GAP: Duration = Duration::from_millis(200);
 /// The least time between two heartbeats that events ask for.
 const HEARTBEAT_GAP: Duration = Duration::from_millis(200);
 
-/// Starts both; they end with the instance.
+/// Starts them; they end with the instance.
 pub(super) fn spawn(instance: &Arc<Instance>, signals: Arc<Signals>) {
     tokio::spawn(refresh(Arc::downgrade(instance), signals.clone(), instance.config.route_refresh_interval));
+    tokio::spawn(watch::watch(Arc::downgrade(instance), signals.clone()));
     tokio::spawn(heartbeat(Arc::downgrade(instance), signals, instance.config.heartbeat_interval));
 }
 

@@ -15,8 +15,7 @@ pub struct ProducerConfig {
     /// How long a send may take, over all tries. Default 3 s. RocketMQ: `sendMsgTimeout`.
     pub send_timeout: Duration,
     /// How often a message is sent at most if the outcome is unknown or a refusal that another broker may not
-    /// share. A third of [`send_timeout`](Self::send_timeout) each by default, in general `1 / max_tries`.
-    /// What certainly did not reach a leader (no connection, no leader) is not counted. Default 3.
+    /// share. What certainly did not reach a leader (no connection, no leader) is not counted. Default 3.
     /// RocketMQ: `retryTimesWhenSendFailed` + 1.
     pub max_tries: u32,
     /// The largest body in bytes, of a message or of a whole batch. Default 4 MiB. RocketMQ: `maxMessageSize`.

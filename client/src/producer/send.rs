@@ -14,9 +14,9 @@ use super::judge::{Verdict, judge};
 use super::outgoing::{Outgoing, Stored};
 use super::select::{Choice, rotate, shard};
 use crate::error::ClientError;
-use crate::instance::{Instance, peer};
+use crate::instance::{Instance, patience, peer};
 use crate::message::{BatchSendResult, Message, MessageQueue, SendResult, SendStatus};
-use crate::route::{Broker, PublishQueue};
+use crate::route::{Awaited, Broker, PublishQueue, Replica};
 
 /// The pause before a group without a leader, or an overloaded one, is asked again: first, and from then on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -85,7 +85,6 @@ impl Sender {
     pub(crate) async fn send(&self, outgoing: &Outgoing, choice: Choice<'_>) -> Result<Stored, ClientError> {
         let started = Instant::now();
         let deadline = started + self.config.send_timeout;
-        let per_try = self.config.send_timeout / self.config.max_tries;
         let mut course = Course {
             started,
             deadline,
@@ -98,14 +97,14 @@ impl Sender {
         };
         let mut publish = self.choose(&outgoing.topic, choice).await?;
         // Replicas of the present group that were asked in this round.
-        let mut tried: Vec<Arc<str>> = Vec::new();
+        let mut tried: Vec<Arc<Replica>> = Vec::new();
         loop {
             self.instance.check_open()?;
             let now = Instant::now();
             if now >= deadline || course.counted >= self.config.max_tries {
                 return Err(course.failed(outgoing));
             }
-            let Some(addr) = publish.broker.pick(&tried) else {
+            let Some(replica) = publish.broker.pick(&tried) else {
                 if tried.is_empty() {
                     return Err(ClientError::UnknownBroker { broker: publish.broker.name.to_string() });
                 }
@@ -117,15 +116,15 @@ impl Sender {
             // With nobody else to turn to, giving up early would only store the message twice.
             let alone = || self.other_group(&outgoing.topic, choice, &publish.broker).is_none();
             let alone = publish.broker.is_alone() && alone();
-            let patience = if alone { self.config.send_timeout } else { per_try };
-            let timeout = patience.min(deadline - now);
-            let answer = self.instance.try_replica(&publish.broker, &addr, request, timeout).await;
+            let timeout = patience(self.config.send_timeout, deadline - now, course.tries == 0, alone);
+            let answer =
+                self.instance.try_replica(&publish.broker, &replica, Awaited::Soon, request, timeout).await;
             let verdict = judge(answer.as_ref().map(|frame| frame.code));
             if let (Verdict::Stored(status), Ok(frame)) = (verdict, &answer) {
-                return self.stored(outgoing, &publish, &addr, status, frame);
+                return self.stored(outgoing, &publish, &replica, status, frame);
             }
             let elsewhere = self.other_group(&outgoing.topic, choice, &publish.broker);
-            course.note(outgoing, &publish.broker, &addr, verdict, answer);
+            course.note(outgoing, &publish.broker, &replica, verdict, answer);
             match verdict {
                 Verdict::Final => return Err(course.failed(outgoing)),
                 Verdict::Elsewhere if elsewhere.is_none() => return Err(course.failed(outgoing)),
@@ -141,7 +140,7 @@ impl Sender {
                     course.switch().await;
                 }
                 None => {
-                    tried.push(addr);
+                    tried.push(replica);
                     if matches!(verdict, Verdict::NoLeader | Verdict::Busy) {
                         course.pause().await;
                     }
@@ -180,12 +179,13 @@ impl Sender {
         &self,
         outgoing: &Outgoing,
         publish: &PublishQueue,
-        addr: &Arc<str>,
+        replica: &Replica,
         status: SendStatus,
         answer: &Frame,
     ) -> Result<Stored, ClientError> {
-        let header = SendResponse::from_ext(&answer.ext)
-            .map_err(|error| ClientError::answer(outgoing.code, &peer(&publish.broker.name, addr), error))?;
+        let header = SendResponse::from_ext(&answer.ext).map_err(|error| {
+            ClientError::answer(outgoing.code, &peer(&publish.broker.name, replica), error)
+        })?;
         if publish.provisional {
             // The message has made the topic: the route will be a real one now.
             self.instance.refresh_soon();
@@ -215,12 +215,12 @@ impl Course {
         &mut self,
         outgoing: &Outgoing,
         broker: &Broker,
-        addr: &Arc<str>,
+        replica: &Replica,
         verdict: Verdict,
         answer: Result<Frame, InvokeError>,
     ) {
         let error = match answer {
-            Ok(frame) => ClientError::refused(outgoing.code, peer(&broker.name, addr), &frame),
+            Ok(frame) => ClientError::refused(outgoing.code, peer(&broker.name, replica), &frame),
             Err(source) => ClientError::NoAnswer {
                 operation: outgoing.code.name(),
                 broker: broker.name.to_string(),

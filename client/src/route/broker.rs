@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
-use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::info;
 
+use super::replica::{Replica, clock_ms};
 use super::replicas::Replicas;
 
 /// How long other groups are preferred after one had no leader or did not answer. About an election.
-const PENALTY: Duration = Duration::from_millis(500);
+const PENALTY_MS: u64 = 500;
 
 /// One broker group.
 #[derive(Debug)]
@@ -21,18 +19,13 @@ pub(crate) struct Broker {
     /// Its name.
     pub(crate) name: Arc<str>,
     replicas: Mutex<Replicas>,
-    /// Spares the lock on every answer while all is well.
-    has_suspects: AtomicBool,
     /// There is one replica only.
     is_alone: AtomicBool,
     /// Until when producers with a choice go elsewhere.
-    penalty: Mutex<Option<Instant>>,
-    has_penalty: AtomicBool,
-    /// Counts changes of leader and of suspicion, for those who wait at a replica that might be gone.
-    changes: watch::Sender<u64>,
+    penalty_until: AtomicU64,
 }
 
-/// What an answer told of its group's leader.
+/// What an answer or a route told of a group's leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leadership {
     /// Nothing new.
@@ -46,32 +39,29 @@ impl Broker {
         Self {
             name,
             replicas: Mutex::default(),
-            has_suspects: AtomicBool::new(false),
             is_alone: AtomicBool::new(true),
-            penalty: Mutex::new(None),
-            has_penalty: AtomicBool::new(false),
-            changes: watch::Sender::new(0),
+            penalty_until: AtomicU64::new(0),
         }
     }
 
     /// Whom to ask next for what only the leader can do; see [`Replicas::pick`].
-    pub(crate) fn pick(&self, tried: &[Arc<str>]) -> Option<Arc<str>> {
-        self.replicas.lock().pick(Instant::now(), tried)
+    pub(crate) fn pick(&self, tried: &[Arc<Replica>]) -> Option<Arc<Replica>> {
+        self.replicas.lock().pick(clock_ms(), tried)
     }
 
     /// Whom to ask next for what any replica can do; see [`Replicas::pick_reader`].
-    pub(crate) fn pick_reader(&self, preferred: i64, tried: &[Arc<str>]) -> Option<Arc<str>> {
-        self.replicas.lock().pick_reader(preferred, Instant::now(), tried)
+    pub(crate) fn pick_reader(&self, preferred: i64, tried: &[Arc<Replica>]) -> Option<Arc<Replica>> {
+        self.replicas.lock().pick_reader(preferred, clock_ms(), tried)
     }
 
     /// The leader, as far as is known.
-    pub(crate) fn leader(&self) -> Option<Arc<str>> {
+    pub(crate) fn leader(&self) -> Option<Arc<Replica>> {
         self.replicas.lock().leader().cloned()
     }
 
-    /// Every replica's address.
-    pub(crate) fn addrs(&self) -> Vec<Arc<str>> {
-        self.replicas.lock().addrs().cloned().collect()
+    /// Every replica.
+    pub(crate) fn replicas(&self) -> Vec<Arc<Replica>> {
+        self.replicas.lock().all().cloned().collect()
     }
 
     /// Whether there is no second replica to turn to, so that waiting for the one is all that can be done.
@@ -79,95 +69,35 @@ impl Broker {
         self.is_alone.load(Ordering::Relaxed)
     }
 
-    /// Whether this replica did not answer lately.
-    pub(crate) fn is_suspect(&self, addr: &str) -> bool {
-        self.has_suspects.load(Ordering::Relaxed) && self.replicas.lock().is_suspect(addr, Instant::now())
-    }
-
-    /// A replica answered; `leader` is the address that it named as the leader's, if it did.
-    pub(crate) fn answered(&self, addr: &Arc<str>, leader: Option<&str>) -> Leadership {
-        if self.has_suspects.load(Ordering::Relaxed) {
-            let mut replicas = self.replicas.lock();
-            replicas.trust(addr);
-            self.has_suspects.store(replicas.has_suspects(), Ordering::Relaxed);
-        }
-        match leader {
-            Some(leader) if leader.contains(':') => self.leads(leader),
-            _ => Leadership::Same,
-        }
-    }
-
-    /// This replica leads.
+    /// A replica named the leader in its answer: `host:port`.
     pub(crate) fn leads(&self, addr: &str) -> Leadership {
         {
             let mut replicas = self.replicas.lock();
-            if !replicas.name_leader(addr) {
+            if !addr.contains(':') || !replicas.name_leader(addr) {
                 return Leadership::Same;
             }
-            self.is_alone.store(replicas.addrs().count() < 2, Ordering::Relaxed);
+            self.is_alone.store(replicas.all().count() < 2, Ordering::Relaxed);
         }
         info!(broker = %self.name, leader = addr, "leader changed");
-        self.bump();
         Leadership::Changed
-    }
-
-    /// A replica did not answer.
-    pub(crate) fn suspect(&self, addr: &Arc<str>, interval: Duration) {
-        let new = {
-            let mut replicas = self.replicas.lock();
-            let new = replicas.suspect(addr, Instant::now() + interval);
-            self.has_suspects.store(true, Ordering::Relaxed);
-            new
-        };
-        if new {
-            debug!(broker = %self.name, %addr, "replica does not answer");
-        }
-        self.bump();
     }
 
     /// The group has no leader, or did not answer: for a while producers with a choice go elsewhere.
     pub(crate) fn penalize(&self) {
-        *self.penalty.lock() = Some(Instant::now() + PENALTY);
-        self.has_penalty.store(true, Ordering::Relaxed);
+        self.penalty_until.store(clock_ms() + PENALTY_MS, Ordering::Relaxed);
     }
 
     /// Whether producers with a choice should go elsewhere.
     pub(crate) fn is_penalized(&self) -> bool {
-        if !self.has_penalty.load(Ordering::Relaxed) {
-            return false;
-        }
-        let mut penalty = self.penalty.lock();
-        let holds = penalty.is_some_and(|until| Instant::now() < until);
-        if !holds {
-            *penalty = None;
-            self.has_penalty.store(false, Ordering::Relaxed);
-        }
-        holds
-    }
-
-    /// Follows changes of leader and of suspicion.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        let until = self.penalty_until.load(Ordering::Relaxed);
+        until != 0 && clock_ms() < until
     }
 
     fn update(&self, addrs: &BTreeMap<i64, String>) -> Leadership {
-        let changed = {
-            let mut replicas = self.replicas.lock();
-            let changed = replicas.update(addrs);
-            self.has_suspects.store(replicas.has_suspects(), Ordering::Relaxed);
-            self.is_alone.store(replicas.addrs().count() < 2, Ordering::Relaxed);
-            changed
-        };
-        if changed {
-            self.bump();
-            Leadership::Changed
-        } else {
-            Leadership::Same
-        }
-    }
-
-    fn bump(&self) {
-        self.changes.send_modify(|count| *count += 1);
+        let mut replicas = self.replicas.lock();
+        let changed = replicas.update(addrs);
+        self.is_alone.store(replicas.all().count() < 2, Ordering::Relaxed);
+        if changed { Leadership::Changed } else { Leadership::Same }
     }
 }
 

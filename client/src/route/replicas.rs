@@ -1,14 +1,14 @@
-//! Which replica of a broker group to ask: a small record of what routes, answers and silence have told.
+//! Which replica of a broker group to ask: what routes and answers have told of its leader.
 //!
-//! Pure: addresses and times come in, an address comes out.
+//! Pure: addresses and times come in, a replica comes out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use super::replica::Replica;
 
 /// The broker id under which name servers list the leader.
-pub(crate) const LEADER_ID: i64 = 0;
+const LEADER_ID: i64 = 0;
 
 /// What is known of one broker group.
 ///
@@ -18,74 +18,40 @@ pub(crate) const LEADER_ID: i64 = 0;
 #[derive(Debug, Default)]
 pub(crate) struct Replicas {
     /// By broker id, as the name server has them.
-    members: BTreeMap<i64, Arc<str>>,
+    members: BTreeMap<i64, Arc<Replica>>,
     /// The leader as a replica named it.
-    named: Option<Arc<str>>,
-    /// Replicas that did not answer, and until when they are asked last.
-    suspects: Vec<(Arc<str>, Instant)>,
+    named: Option<Arc<Replica>>,
 }
 
 impl Replicas {
     /// Takes a route's addresses over. Returns whether the leader to be asked is another one than before.
     pub(crate) fn update(&mut self, addrs: &BTreeMap<i64, String>) -> bool {
         let before = self.leader().cloned();
-        let news =
-            addrs.get(&LEADER_ID).map(String::as_str) != self.members.get(&LEADER_ID).map(|addr| &**addr);
-        if news {
+        let known: Vec<Arc<Replica>> = self.all().cloned().collect();
+        let listed = self.members.get(&LEADER_ID).map(|replica| &*replica.addr);
+        if addrs.get(&LEADER_ID).map(String::as_str) != listed {
             self.named = None;
         }
-        let mut known: Vec<Arc<str>> = std::mem::take(&mut self.members).into_values().collect();
-        known.extend(self.named.clone());
-        let reuse = |addr: &String| known.iter().find(|known| ***known == **addr).cloned();
-        self.members = addrs
-            .iter()
-            .map(|(id, addr)| (*id, reuse(addr).unwrap_or_else(|| addr.as_str().into())))
-            .collect();
-        self.suspects.retain(|(addr, _)| self.members.values().any(|member| member == addr));
+        let replica = |addr: &String| {
+            let known = known.iter().find(|known| *known.addr == **addr);
+            known.cloned().unwrap_or_else(|| Arc::new(Replica::new(addr.as_str())))
+        };
+        self.members = addrs.iter().map(|(id, addr)| (*id, replica(addr))).collect();
         self.leader() != before.as_ref()
     }
 
     /// A replica has named the leader. Returns whether that is another one than before.
     pub(crate) fn name_leader(&mut self, addr: &str) -> bool {
-        if self.leader().is_some_and(|leader| &**leader == addr) {
+        if self.leader().is_some_and(|leader| &*leader.addr == addr) {
             return false;
         }
-        let member = self.members.values().find(|member| &***member == addr);
-        self.named = Some(member.cloned().unwrap_or_else(|| addr.into()));
+        let known = self.all().find(|replica| &*replica.addr == addr);
+        self.named = Some(known.cloned().unwrap_or_else(|| Arc::new(Replica::new(addr))));
         true
     }
 
-    /// A replica did not answer: it is asked last until `until`. Returns whether that is new.
-    pub(crate) fn suspect(&mut self, addr: &Arc<str>, until: Instant) -> bool {
-        match self.suspects.iter_mut().find(|(suspect, _)| suspect == addr) {
-            Some(entry) => {
-                entry.1 = until;
-                false
-            }
-            None => {
-                self.suspects.push((addr.clone(), until));
-                true
-            }
-        }
-    }
-
-    /// A replica answered.
-    pub(crate) fn trust(&mut self, addr: &str) {
-        self.suspects.retain(|(suspect, _)| &**suspect != addr);
-    }
-
-    /// Whether some replica is under suspicion, or was and nobody has asked since.
-    pub(crate) fn has_suspects(&self) -> bool {
-        !self.suspects.is_empty()
-    }
-
-    /// Whether this replica is under suspicion.
-    pub(crate) fn is_suspect(&self, addr: &str, now: Instant) -> bool {
-        self.suspects.iter().any(|(suspect, until)| &**suspect == addr && now < *until)
-    }
-
     /// The leader, as far as is known.
-    pub(crate) fn leader(&self) -> Option<&Arc<str>> {
+    pub(crate) fn leader(&self) -> Option<&Arc<Replica>> {
         self.named.as_ref().or_else(|| self.members.get(&LEADER_ID))
     }
 
@@ -93,25 +59,35 @@ impl Replicas {
     ///
     /// The leader first, then the others by id, since each forwards to the leader that it knows; suspects last.
     /// Nothing when all have been asked.
-    pub(crate) fn pick(&self, now: Instant, tried: &[Arc<str>]) -> Option<Arc<str>> {
+    pub(crate) fn pick(&self, now: u64, tried: &[Arc<Replica>]) -> Option<Arc<Replica>> {
         self.pick_first(self.leader(), now, tried)
     }
 
     /// Whom to ask next for what any replica can do: the one of this id first.
-    pub(crate) fn pick_reader(&self, preferred: i64, now: Instant, tried: &[Arc<str>]) -> Option<Arc<str>> {
+    pub(crate) fn pick_reader(
+        &self,
+        preferred: i64,
+        now: u64,
+        tried: &[Arc<Replica>],
+    ) -> Option<Arc<Replica>> {
         let first = if preferred == LEADER_ID { None } else { self.members.get(&preferred) };
         self.pick_first(first.or(self.leader()), now, tried)
     }
 
-    fn pick_first(&self, first: Option<&Arc<str>>, now: Instant, tried: &[Arc<str>]) -> Option<Arc<str>> {
-        let untried = || first.into_iter().chain(self.addrs()).filter(|addr| !tried.contains(addr));
-        let trusted = untried().find(|addr| !self.is_suspect(addr, now));
-        trusted.or_else(|| untried().next()).cloned()
+    fn pick_first(
+        &self,
+        first: Option<&Arc<Replica>>,
+        now: u64,
+        tried: &[Arc<Replica>],
+    ) -> Option<Arc<Replica>> {
+        let untried = || first.into_iter().chain(self.all()).filter(|replica| !tried.contains(replica));
+        untried().find(|replica| !replica.is_suspect(now)).or_else(|| untried().next()).cloned()
     }
 
-    /// Every address: the name server's by id, and the named leader's if it is not among them.
-    pub(crate) fn addrs(&self) -> impl Iterator<Item = &Arc<str>> {
-        let unlisted = self.named.as_ref().filter(|named| !self.members.values().any(|addr| addr == *named));
+    /// Every replica: the name server's by id, and the named leader if it is not among them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Replica>> {
+        let unlisted =
+            self.named.as_ref().filter(|named| !self.members.values().any(|member| member == *named));
         self.members.values().chain(unlisted)
     }
 }
@@ -123,6 +99,8 @@ mod tests {
 
     use super::*;
 
+    const NOW: u64 = 10_000;
+
     fn replicas(addrs: &[(i64, &str)]) -> Replicas {
         let mut replicas = Replicas::default();
         replicas.update(&table(addrs));
@@ -133,19 +111,26 @@ mod tests {
         addrs.iter().map(|(id, addr)| (*id, (*addr).to_owned())).collect()
     }
 
+    fn leader(replicas: &Replicas) -> &str {
+        &replicas.leader().unwrap().addr
+    }
+
+    fn suspect(replicas: &Replicas, addr: &str) {
+        let replica = replicas.all().find(|replica| &*replica.addr == addr).unwrap();
+        replica.suspect(NOW, Duration::from_secs(3));
+    }
+
     /// The order in which all are asked.
-    fn order(replicas: &Replicas, now: Instant) -> String {
+    fn order(replicas: &Replicas, now: u64) -> String {
         let mut tried = Vec::new();
-        while let Some(addr) = replicas.pick(now, &tried) {
-            tried.push(addr);
+        while let Some(replica) = replicas.pick(now, &tried) {
+            tried.push(replica);
         }
-        tried.join(" ")
+        tried.iter().map(|replica| &*replica.addr).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn order_of_asking() {
-        let now = Instant::now();
-        let later = now + Duration::from_secs(3);
         for (named, suspects, expected) in [
             (None, vec![], "a b c"),
             (Some("b"), vec![], "b a c"),
@@ -162,12 +147,10 @@ mod tests {
             if let Some(leader) = named {
                 replicas.name_leader(leader);
             }
-            for suspect in &suspects {
-                assert!(replicas.suspect(&Arc::from(*suspect), later));
-            }
-            assert_eq!(order(&replicas, now), expected, "named {named:?}, suspects {suspects:?}");
+            suspects.iter().for_each(|addr| suspect(&replicas, addr));
+            assert_eq!(order(&replicas, NOW), expected, "named {named:?}, suspects {suspects:?}");
             let trusting = named.unwrap_or("a");
-            assert!(order(&replicas, later).starts_with(trusting), "suspicion ends");
+            assert!(order(&replicas, NOW + 3000).starts_with(trusting), "suspicion ends");
         }
     }
 
@@ -177,9 +160,9 @@ mod tests {
         assert!(replicas.name_leader("b"));
         assert!(!replicas.name_leader("b"));
         assert!(!replicas.update(&table(&[(0, "a"), (1, "b")])), "the same id 0 is old news");
-        assert_eq!(replicas.leader().unwrap().as_ref(), "b");
+        assert_eq!(leader(&replicas), "b");
         assert!(replicas.update(&table(&[(0, "c"), (1, "b"), (2, "a")])));
-        assert_eq!(replicas.leader().unwrap().as_ref(), "c");
+        assert_eq!(leader(&replicas), "c");
         assert!(!replicas.update(&table(&[(0, "c"), (1, "b")])));
     }
 
@@ -188,38 +171,33 @@ mod tests {
         let mut replicas = replicas(&[(0, "a"), (1, "b")]);
         replicas.name_leader("b");
         assert!(!replicas.update(&table(&[(0, "b"), (1, "a")])));
-        assert_eq!(replicas.leader().unwrap().as_ref(), "b");
+        assert_eq!(leader(&replicas), "b");
     }
 
     #[test]
     fn without_a_master_any_replica_is_asked() {
-        let replicas = replicas(&[(1, "b"), (2, "c")]);
-        assert_eq!(order(&replicas, Instant::now()), "b c");
+        assert_eq!(order(&replicas(&[(1, "b"), (2, "c")]), NOW), "b c");
     }
 
     #[test]
     fn readers_start_at_the_suggested_replica() {
-        let now = Instant::now();
         let mut replicas = replicas(&[(0, "a"), (1, "b")]);
+        let first =
+            |replicas: &Replicas, preferred| replicas.pick_reader(preferred, NOW, &[]).unwrap().addr.clone();
         for (preferred, expected) in [(0, "a"), (1, "b"), (7, "a")] {
-            assert_eq!(replicas.pick_reader(preferred, now, &[]).unwrap().as_ref(), expected);
+            assert_eq!(&*first(&replicas, preferred), expected);
         }
         replicas.name_leader("b");
-        assert_eq!(replicas.pick_reader(0, now, &[]).unwrap().as_ref(), "b");
-        replicas.suspect(&Arc::from("b"), now + Duration::from_secs(1));
-        assert_eq!(replicas.pick_reader(0, now, &[]).unwrap().as_ref(), "a");
+        assert_eq!(&*first(&replicas, 0), "b");
+        suspect(&replicas, "b");
+        assert_eq!(&*first(&replicas, 0), "a");
     }
 
     #[test]
-    fn an_answer_ends_suspicion() {
-        let now = Instant::now();
+    fn suspicion_outlives_a_new_route() {
         let mut replicas = replicas(&[(0, "a"), (1, "b")]);
-        replicas.suspect(&Arc::from("a"), now + Duration::from_secs(1));
-        assert!(replicas.is_suspect("a", now));
-        replicas.trust("a");
-        assert!(!replicas.has_suspects());
-        replicas.suspect(&Arc::from("a"), now + Duration::from_secs(1));
-        replicas.update(&table(&[(0, "b")]));
-        assert!(!replicas.has_suspects(), "gone from the route");
+        suspect(&replicas, "a");
+        replicas.update(&table(&[(0, "b"), (1, "a"), (2, "c")]));
+        assert_eq!(order(&replicas, NOW), "b c a");
     }
 }

@@ -49,6 +49,8 @@ pub enum Mode {
     Normal,
     /// It reads and never answers.
     Frozen,
+    /// It reads requests of this code and never answers them.
+    FrozenFor(i32),
     /// It answers every request with this code.
     Refusing(i32),
     /// It answers requests of the first code with the second.
@@ -68,7 +70,7 @@ struct ReplicaShared {
     addr: Mutex<String>,
     mode: Mutex<Mode>,
     seen: Mutex<Vec<i32>>,
-    unanswered: Mutex<Vec<Responder>>,
+    unanswered: Mutex<Vec<(Frame, Responder)>>,
     asked: Notify,
 }
 
@@ -91,6 +93,15 @@ impl Replica {
 
     pub fn set(&self, mode: Mode) {
         *self.shared.mode.lock() = mode;
+    }
+
+    /// Goes on as normal, and answers what it has not answered.
+    pub fn thaw(&self) {
+        self.set(Mode::Normal);
+        let unanswered = std::mem::take(&mut *self.shared.unanswered.lock());
+        for (request, responder) in unanswered {
+            responder.reply(self.shared.answer(request.request_code().unwrap(), &request));
+        }
     }
 
     /// Closes all connections and the port.
@@ -291,7 +302,10 @@ impl RequestHandler for ReplicaHandler {
         shared.asked.notify_waiters();
         let mode = *shared.mode.lock();
         match mode {
-            Mode::Frozen => return shared.unanswered.lock().push(responder),
+            Mode::Frozen => return shared.unanswered.lock().push((request, responder)),
+            Mode::FrozenFor(code) if code == request.code => {
+                return shared.unanswered.lock().push((request, responder));
+            }
             Mode::Refusing(code) => return responder.refuse(code, "told to"),
             Mode::RefusingOnly(only, code) if only == request.code => {
                 return responder.refuse(code, "told to");
@@ -428,7 +442,7 @@ async fn pull(shared: Weak<ReplicaShared>, request: Frame, responder: Responder)
         // Frozen meanwhile: what it held is not answered either.
         let frozen = shared.upgrade().filter(|shared| *shared.mode.lock() == Mode::Frozen);
         if let Some(shared) = frozen {
-            return shared.unanswered.lock().push(responder);
+            return shared.unanswered.lock().push((request, responder));
         }
         let next = if code == response::PULL_OFFSET_MOVED {
             end

@@ -7,7 +7,7 @@ use trireme_remoting::headers::{
 use trireme_remoting::{ExtFields, RequestCode, response};
 
 use crate::error::ClientError;
-use crate::instance::{Answer, Instance, Patience};
+use crate::instance::{Answer, Instance};
 use crate::message::MessageQueue;
 
 /// The offset that a group has committed; nothing if it has none and has to choose where to start.
@@ -81,8 +81,8 @@ async fn ask(
     ext: ExtFields,
 ) -> Result<Answer, ClientError> {
     let broker = instance.broker_of(queue).await?;
-    let patience = Patience::shared(instance.config.request_timeout);
-    instance.ask_leader(&broker, code, instance.request(code).with_ext(ext), patience).await
+    let request = instance.request(code).with_ext(ext);
+    instance.ask_leader(&broker, code, request, instance.config.request_timeout).await
 }
 
 fn offset(answer: Answer) -> Result<i64, ClientError> {
