@@ -16,6 +16,9 @@ use trireme_client::{
 
 /// A client of the server to test against; nothing, with a word about it, if there is none.
 fn client() -> Option<Client> {
+    // `RUST_LOG` shows what happens. Fails when another test was first, which does as well.
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
     let Ok(addrs) = std::env::var("TRIREME_TEST_NAMESRV") else {
         eprintln!("skipped: TRIREME_TEST_NAMESRV names no server");
         return None;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use trireme_remoting::headers::{
-    PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullRequest, PullResponse,
-};
+use trireme_remoting::headers::{PULL_SUBSCRIPTION, PULL_SUSPEND, PullRequest, PullResponse};
 use trireme_remoting::{Frame, InvokeError, RequestCode, response};
 
 use super::subscription::Subscription;
@@ -13,8 +11,8 @@ use crate::instance::{Instance, peer};
 use crate::message::{MessageQueue, ReceivedMessage};
 use crate::route::{Awaited, Broker, Replica};
 
-/// How much longer than it may be held a pull may take.
-const MARGIN: Duration = Duration::from_secs(5);
+/// How much longer than it may be held a pull may take. RocketMQ looks only every 5 s which ones to let go.
+const MARGIN: Duration = Duration::from_secs(10);
 
 /// What to pull.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +22,6 @@ pub(super) struct Fetch<'a> {
     pub(super) offset: i64,
     pub(super) max_messages: usize,
     pub(super) subscription: &'a Subscription,
-    /// Progress to commit on this occasion, if the leader is asked.
-    pub(super) commit: Option<i64>,
     /// How long the broker may wait for messages.
     pub(super) hold: Duration,
 }
@@ -88,7 +84,7 @@ pub(super) async fn fetch(
     fetch: &Fetch<'_>,
 ) -> Result<Page, FetchError> {
     let from_leader = broker.leader().is_some_and(|leader| *leader == *replica);
-    let request = request(instance, fetch, from_leader);
+    let request = request(instance, fetch);
     let timeout = if fetch.hold.is_zero() { instance.config.request_timeout } else { fetch.hold + MARGIN };
     let awaited = if fetch.hold.is_zero() { Awaited::Soon } else { Awaited::Held };
     let answer = instance.try_replica(broker, replica, awaited, request, timeout).await;
@@ -104,12 +100,8 @@ pub(super) async fn fetch(
     })
 }
 
-fn request(instance: &Instance, fetch: &Fetch<'_>, to_leader: bool) -> Frame {
-    let commit = fetch.commit.filter(|_| to_leader);
+fn request(instance: &Instance, fetch: &Fetch<'_>) -> Frame {
     let mut sys_flag = PULL_SUBSCRIPTION;
-    if commit.is_some() {
-        sys_flag |= PULL_COMMIT_OFFSET;
-    }
     if !fetch.hold.is_zero() {
         sys_flag |= PULL_SUSPEND;
     }
@@ -120,7 +112,9 @@ fn request(instance: &Instance, fetch: &Fetch<'_>, to_leader: bool) -> Frame {
         queue_offset: fetch.offset,
         max_msg_nums: i32::try_from(fetch.max_messages).unwrap_or(i32::MAX),
         sys_flag,
-        commit_offset: commit.unwrap_or(0),
+        // Pulls commit nothing: one that is held can reach the broker before a commit and be dealt with after it,
+        // and would throw the group back.
+        commit_offset: 0,
         suspend_timeout_millis: fetch.hold.as_millis() as i64,
         // The broker knows it from heartbeats too, but a new leader not at once.
         subscription: Some(&fetch.subscription.data.sub_string),

@@ -201,7 +201,6 @@ impl PullConsumer {
             offset,
             max_messages: max,
             subscription,
-            commit: None,
             hold: self.config.long_poll,
         };
         pull_page(&self.instance, &fetch).await
@@ -380,7 +379,6 @@ impl Reader {
                 offset,
                 max_messages: self.config.pull_batch,
                 subscription: &self.subscription,
-                commit: None,
                 hold: self.config.long_poll,
             };
             let page = pull_page(&self.instance, &request).await.map(|page| {

@@ -77,14 +77,12 @@ impl Pulling {
             self.tried.clear();
             return self.back_off().await;
         };
-        let commit = (!core.is_broadcasting()).then(|| queue.commit_offset());
         let request = Fetch {
             group: core.group(),
             queue: &queue.queue,
             offset,
             max_messages: core.config.pull_batch,
             subscription,
-            commit,
             hold: core.config.long_poll,
         };
         let started = Instant::now();

@@ -3,7 +3,10 @@
 mod local;
 mod remote;
 
-use futures_util::stream::{self, StreamExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
 use tracing::warn;
 
 use super::config::ConsumeFrom;
@@ -15,9 +18,6 @@ use crate::validate::RETRY_PREFIX;
 
 pub(super) use local::LocalOffsets;
 pub(super) use remote::{commit, committed, max_offset, min_offset, search_offset};
-
-/// Commits under way at the same time.
-const COMMITS_AT_ONCE: usize = 32;
 
 /// Who keeps the offsets.
 pub(super) enum Offsets {
@@ -51,19 +51,26 @@ impl Core {
         self.commit(progress.collect()).await;
     }
 
+    /// Commits offsets of one broker group, one after the other: RocketMQ can lose one of two first commits of a
+    /// topic that come together, and when one fails the others would only fail after it.
+    async fn commit_to_group(&self, progress: Vec<(MessageQueue, i64)>) {
+        for (queue, offset) in progress {
+            if let Err(error) = commit(&self.instance, self.group(), &queue, offset).await {
+                warn!(group = self.group(), %queue, offset, %error, "offset not committed");
+                return;
+            }
+        }
+    }
+
     /// Commits these offsets. Failures are logged: the next commit makes up for them.
     pub(super) async fn commit(&self, progress: Vec<(MessageQueue, i64)>) {
         match &self.offsets {
             Offsets::Remote => {
-                let commits = stream::iter(progress)
-                    .map(|(queue, offset)| async move {
-                        commit(&self.instance, self.group(), &queue, offset).await.err()
-                    })
-                    .buffer_unordered(COMMITS_AT_ONCE);
-                let failures: Vec<_> = commits.filter_map(std::future::ready).collect().await;
-                if let Some(error) = failures.first() {
-                    warn!(group = self.group(), queues = failures.len(), %error, "offsets not committed");
+                let mut groups: BTreeMap<Arc<str>, Vec<(MessageQueue, i64)>> = BTreeMap::new();
+                for (queue, offset) in progress {
+                    groups.entry(queue.broker_name.clone()).or_default().push((queue, offset));
                 }
+                join_all(groups.into_values().map(|progress| self.commit_to_group(progress))).await;
             }
             Offsets::Local(file) => {
                 if let Err(error) = file.update(progress).await {
