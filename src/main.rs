@@ -3,6 +3,8 @@
 mod cmd;
 mod config;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// A RocketMQ that cannot lose its master.
@@ -21,27 +23,31 @@ enum Command {
     Namesrv(cmd::namesrv::Args),
     /// One replica of a broker group.
     Broker(cmd::broker::Args),
+    /// What is in a replica's store, in words or as JSON.
+    Dump(cmd::dump::Args),
 }
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     let args = Args::parse();
+    let done = |()| ExitCode::SUCCESS;
     // The development cluster's screen shows what matters; its replicas log to files.
     cmd::log::start(if matches!(args.command, Command::Dev(_)) { "warn" } else { "info" });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             match args.command {
-                Command::Dev(args) => cmd::dev::run(args).await,
-                Command::Namesrv(args) => cmd::namesrv::run(args).await,
-                Command::Broker(args) => cmd::broker::run(args).await,
+                Command::Dev(args) => cmd::dev::run(args).await.map(done),
+                Command::Namesrv(args) => cmd::namesrv::run(args).await.map(done),
+                Command::Broker(args) => cmd::broker::run(args).await.map(done),
+                Command::Dump(args) => Ok(cmd::dump::run(args)),
             }
         })
     });
     match result {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("trireme: {error:#}");
-            std::process::ExitCode::FAILURE
+            ExitCode::FAILURE
         }
     }
 }

@@ -120,8 +120,10 @@ pub fn members(hard: &HardState) -> Result<(Option<LogId>, Members), HardStateEr
 
 impl From<&Membership> for Members {
     fn from(membership: &Membership) -> Self {
-        let member =
-            |member: &types::Member| Member { peer_addr: member.peer_addr.clone(), store_id: member.store_id };
+        let member = |member: &types::Member| Member {
+            peer_addr: member.peer_addr.clone(),
+            store_id: member.store_id,
+        };
         Self {
             voters: membership.get_joint_config().clone(),
             members: membership.nodes().map(|(node, found)| (*node, member(found))).collect(),

@@ -35,5 +35,5 @@ mod types;
 #[cfg(test)]
 mod suite_test;
 
-pub use hard_state::{HardState, Identity, StoredState};
+pub use hard_state::{HardState, HardStateError, Identity, StoredState};
 pub use trireme_commitlog::LogId;

@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod dev;
+pub mod dump;
 pub mod log;
 pub mod namesrv;
 mod settings;

@@ -46,9 +46,14 @@ mod tests {
 
     #[test]
     fn ranges() {
-        for (text, from, to) in
-            [("3..7", 3, 7), ("3..", 3, u64::MAX), ("..7", 0, 7), ("..", 0, u64::MAX), ("5", 5, 6), ("4..4", 4, 4)]
-        {
+        for (text, from, to) in [
+            ("3..7", 3, 7),
+            ("3..", 3, u64::MAX),
+            ("..7", 0, 7),
+            ("..", 0, u64::MAX),
+            ("5", 5, 6),
+            ("4..4", 4, 4),
+        ] {
             assert_eq!(text.parse(), Ok(Range { from, to }), "{text}");
         }
         for text in ["", "x", "7..3", "1..x", "-1", "1..2..3"] {

@@ -5,8 +5,8 @@ use std::fmt::{self, Display, Formatter};
 use trireme_broker::command::Command;
 
 use super::record::{
-    Carries, Checkpoint, Damage, Frame, Hard, Id, Mark, Members, Message, Part, Queue, Record, Segment, SegmentIs,
-    Store, Topic, Vote,
+    Carries, Checkpoint, Damage, Frame, Hard, Id, Mark, Members, Message, Part, Queue, Record, Segment,
+    SegmentIs, Store, Topic, Vote,
 };
 use super::time::Utc;
 
@@ -29,7 +29,11 @@ impl Display for Record {
                 f.write_str(if settings.consume_orderly { ", ordered" } else { "" })
             }
             Self::Offset(offset) => {
-                write!(f, "offset of group {} in {}/{}: {}", offset.group, offset.topic, offset.queue, offset.next)
+                write!(
+                    f,
+                    "offset of group {} in {}/{}: {}",
+                    offset.group, offset.topic, offset.queue, offset.next
+                )
             }
             Self::Delay(delay) => write!(f, "delay level {} delivered up to {}", delay.level, delay.next),
             Self::Queue(queue) => queue.fmt(f),
@@ -77,7 +81,9 @@ impl Display for Store {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "store {}", self.path.display())?;
         match self.in_use_by {
-            Some(pid) => write!(f, ", in use by process {pid}: what follows may change while it is looked at"),
+            Some(pid) => {
+                write!(f, ", in use by process {pid}: what follows may change while it is looked at")
+            }
             None => Ok(()),
         }
     }
@@ -122,7 +128,11 @@ impl Display for Segment {
 
 impl Display for Frame {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "frame {} at {}, {} bytes, checksum right: ", self.log_id, self.physical_offset, self.bytes)?;
+        write!(
+            f,
+            "frame {} at {}, {} bytes, checksum right: ",
+            self.log_id, self.physical_offset, self.bytes
+        )?;
         match &self.carries {
             Carries::Blank => write!(f, "a new leader's first entry"),
             Carries::Membership(members) => write!(f, "members {members}"),
