@@ -28,8 +28,7 @@ const HEARTBEATS_PER_ELECTION: u32 = 3;
 impl Configured for BrokerConfig {
     const COMMAND: &'static str = "broker";
     const VARIABLE_PREFIX: &'static str = "TRIREME_";
-    const OTHER_VARIABLES: &'static [&'static str] =
-        &["TRIREME_CONFIG", "TRIREME_LOG", "TRIREME_NAMESRV_"];
+    const OTHER_VARIABLES: &'static [&'static str] = &["TRIREME_CONFIG", "TRIREME_LOG", "TRIREME_NAMESRV_"];
     const WITHOUT_EFFECT: &'static [(&'static str, &'static str)] = rocketmq::broker::WITHOUT_EFFECT;
 
     const SETTINGS: &'static [Setting<Self>] = &[
@@ -54,7 +53,7 @@ impl Configured for BrokerConfig {
         Setting {
             key: "node",
             kind: Kind::Number { min: 1, max: 1_000_000 },
-            default: Initial::Derived("1 if there is one replica"),
+            default: Initial::Derived("the only replica, in a group of one"),
             scope: Scope::Process,
             effect: "This replica's number in its group. It stays with its store for good: a replica that lost \
                      its store comes back under a new number.",
@@ -309,7 +308,9 @@ fn ports(config: &BrokerConfig, found: &Effective<BrokerConfig>) -> Result<(), P
     let shares_address = everywhere || clients.ip() == peers.ip();
     if shares_address && clients.port() == peers.port() {
         let key = if found.get("peer_listen").is_some() { "peer_listen" } else { "replica" };
-        return Err(found.refuse(key, format!("peers and clients would be served on the same port, at {clients}")));
+        return Err(
+            found.refuse(key, format!("peers and clients would be served on the same port, at {clients}"))
+        );
     }
     if !config.vip_port {
         return Ok(());
@@ -319,7 +320,8 @@ fn ports(config: &BrokerConfig, found: &Effective<BrokerConfig>) -> Result<(), P
             Err(found.refuse("vip_port", format!("there is no port two below the one of {clients}")))
         }
         Some(vip) if shares_address && vip == peers.port() => {
-            Err(found.refuse("vip_port", format!("port {vip}, two below clients' port, is the one for peers")))
+            Err(found
+                .refuse("vip_port", format!("port {vip}, two below clients' port, is the one for peers")))
         }
         Some(_) => Ok(()),
     }
@@ -442,16 +444,28 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let refused = flags(&[]).unwrap_err().to_string();
-        assert!(refused.starts_with("replica is not set: give --replica or the variable TRIREME_REPLICA, or "), "{refused}");
+        assert!(
+            refused.starts_with("replica is not set: give --replica or the variable TRIREME_REPLICA, or "),
+            "{refused}"
+        );
     }
 
     #[test]
     fn doubtful_settings() {
         let two = "1=10.0.0.1:1/10.0.0.1:2;2=10.0.0.2:1/10.0.0.2:2";
         for (settings, expect) in [
-            (&[("replica", "1=10.0.0.1:1/10.0.0.1:2")][..], "replica (flag --replica): a group of one replica loses everything with its disk, and is away with its machine"),
-            (&[("replica", two), ("node", "1")], "replica (flag --replica): 2 replicas survive the loss of no more than 1 do"),
-            (&[("replica", THREE), ("node", "1"), ("listen", "0.0.0.0:80")], "listen (flag --listen): differs from 10.0.0.1:10911, which clients are told: something must forward that port"),
+            (
+                &[("replica", "1=10.0.0.1:1/10.0.0.1:2")][..],
+                "replica (flag --replica): a group of one replica loses everything with its disk, and is away with its machine",
+            ),
+            (
+                &[("replica", two), ("node", "1")],
+                "replica (flag --replica): 2 replicas survive the loss of no more than 1 do",
+            ),
+            (
+                &[("replica", THREE), ("node", "1"), ("listen", "0.0.0.0:80")],
+                "listen (flag --listen): differs from 10.0.0.1:10911, which clients are told: something must forward that port",
+            ),
         ] {
             let (_, warnings) = flags(settings).unwrap();
             let warnings: Vec<_> = warnings.iter().map(Warning::to_string).collect();

@@ -26,7 +26,8 @@ pub fn read<T: Configured>(variables: &BTreeMap<String, String>, warnings: &mut 
         let key = rest.to_lowercase();
         let Some(setting) = T::SETTINGS.iter().find(|setting| setting.variable() == *name) else {
             let near = nearest(&key, T::SETTINGS.iter().map(|setting| setting.key));
-            let meant = near.map(|key| format!("; did you mean {}{}?", T::VARIABLE_PREFIX, key.to_uppercase()));
+            let meant =
+                near.map(|key| format!("; did you mean {}{}?", T::VARIABLE_PREFIX, key.to_uppercase()));
             let reason = format!("is not a setting of trireme {}{}", T::COMMAND, meant.unwrap_or_default());
             warnings.push(Warning::new(name, Origin::Variable(name.clone()), reason));
             continue;

@@ -82,4 +82,3 @@ fn value_name(kind: &Kind) -> &'static str {
         Kind::Replicas => "NODE=CLIENT_ADDRESS/PEER_ADDRESS",
     }
 }
-

@@ -73,9 +73,7 @@ impl Kind {
         match *self {
             Self::Name if is_name(text) => Ok(Value::Name(text.to_owned())),
             Self::Number { min, max } | Self::Millis { min, max } => within(number(text), min, max),
-            Self::OneOf(numbers) => {
-                within(number(text).filter(|n| numbers.contains(n)), u64::MIN, u64::MAX)
-            }
+            Self::OneOf(numbers) => within(number(text).filter(|n| numbers.contains(n)), u64::MIN, u64::MAX),
             Self::Bytes { min, max, multiple_of } => {
                 within(size(text).filter(|n| n.is_multiple_of(multiple_of)), min, max)
             }
@@ -93,9 +91,9 @@ impl Kind {
                     Err(self.allowed())
                 }
             }
-            Self::Replicas => replicas(text)
-                .map(Value::Replicas)
-                .map_err(|reason| format!("{reason}; {}", self.allowed())),
+            Self::Replicas => {
+                replicas(text).map(Value::Replicas).map_err(|reason| format!("{reason}; {}", self.allowed()))
+            }
             Self::Name | Self::Path => Err(self.allowed()),
         }
     }
@@ -103,7 +101,9 @@ impl Kind {
     /// What a value may be, for people.
     pub fn allowed(&self) -> String {
         match *self {
-            Self::Name => format!("allowed are 1 to {MAX_NAME_BYTES} of the characters a-z A-Z 0-9 . _ - % |"),
+            Self::Name => {
+                format!("allowed are 1 to {MAX_NAME_BYTES} of the characters a-z A-Z 0-9 . _ - % |")
+            }
             Self::Number { min, max } => format!("allowed are {min} to {max}"),
             Self::OneOf(numbers) => {
                 let numbers: Vec<_> = numbers.iter().map(u64::to_string).collect();
@@ -114,7 +114,7 @@ impl Kind {
                 if multiple_of == 1 { range } else { format!("{range} in steps of {}", sized(multiple_of)) }
             }
             Self::Millis { min, max } => format!("allowed are {min} to {max} ms"),
-            Self::Switch => "allowed are true and false".to_owned(),
+            Self::Switch => "expected true or false".to_owned(),
             Self::Listen { any_port: true } => "expected IP:PORT".to_owned(),
             Self::Listen { any_port: false } => "expected IP:PORT, the port from 1 to 65535".to_owned(),
             Self::Path => "expected a path".to_owned(),
@@ -241,7 +241,8 @@ fn size(text: &str) -> Option<u64> {
 
 /// A size with the largest unit that divides it.
 pub fn sized(bytes: u64) -> String {
-    match [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")].into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit)) {
+    match [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")].into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit))
+    {
         Some((unit, name)) if bytes > 0 => format!("{} {name}", bytes / unit),
         _ => bytes.to_string(),
     }
@@ -252,7 +253,8 @@ pub fn host_and_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port != 0)?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let is_host = !bare.is_empty() && !bare.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
+    let is_host =
+        !bare.is_empty() && !bare.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
     (is_host && (host != bare || !bare.contains(':'))).then_some((bare, port))
 }
 
@@ -274,7 +276,11 @@ fn replicas(text: &str) -> Result<BTreeMap<u64, ReplicaAddr>, String> {
             return Err(format!("node {node} is named twice"));
         }
     }
-    if (1..=MAX_REPLICAS).contains(&found.len()) { Ok(found) } else { Err(format!("{} replicas", found.len())) }
+    if (1..=MAX_REPLICAS).contains(&found.len()) {
+        Ok(found)
+    } else {
+        Err(format!("{} replicas", found.len()))
+    }
 }
 
 fn replica(text: &str) -> Result<(u64, ReplicaAddr), String> {
@@ -325,7 +331,8 @@ mod tests {
             check(SEGMENT, text, expect);
         }
         let range = "allowed are 64 KiB to 16 GiB in steps of 4 KiB";
-        for text in ["", "0", "61440", "65537", "17179873280", "17GiB", "1 gib", "1GB", "-1", "+65536", "GiB"] {
+        for text in ["", "0", "61440", "65537", "17179873280", "17GiB", "1 gib", "1GB", "-1", "+65536", "GiB"]
+        {
             check(SEGMENT, text, range);
         }
         check(SEGMENT, "99999999999999999999GiB", range);
@@ -343,7 +350,7 @@ mod tests {
         check(Kind::OneOf(&[2, 4, 6]), "5", "allowed are 2, 4, 6");
         check(Kind::Millis { min: 10, max: 20 }, "21", "allowed are 10 to 20 ms");
         check(Kind::Switch, "true", "true");
-        check(Kind::Switch, "yes", "allowed are true and false");
+        check(Kind::Switch, "yes", "expected true or false");
     }
 
     #[test]
@@ -383,7 +390,10 @@ mod tests {
             (many.as_str(), "10 replicas"),
             ("127.0.0.1:1/127.0.0.1:2", r#""127.0.0.1:1/127.0.0.1:2" has no '='"#),
             ("1=127.0.0.1:1", r#""1=127.0.0.1:1" has no '/'"#),
-            ("0=127.0.0.1:1/127.0.0.1:2", r#""0=127.0.0.1:1/127.0.0.1:2" has a node that is not 1 to 1000000"#),
+            (
+                "0=127.0.0.1:1/127.0.0.1:2",
+                r#""0=127.0.0.1:1/127.0.0.1:2" has a node that is not 1 to 1000000"#,
+            ),
             ("1=localhost:1/a:2", r#""1=localhost:1/a:2" has a client address that is not IP:PORT"#),
             ("1=0.0.0.0:1/a:2", r#""1=0.0.0.0:1/a:2" has a client address that nobody can connect to"#),
             ("1=10.0.0.1:0/a:2", r#""1=10.0.0.1:0/a:2" has a client address that nobody can connect to"#),

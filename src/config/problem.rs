@@ -66,7 +66,9 @@ pub enum Problem {
         reason: String,
     },
     /// A setting that must be set was not.
-    #[error("{key} is not set: give --{flag} or the variable {variable}, or {key} in the file, such as {example}")]
+    #[error(
+        "{key} is not set: give --{flag} or the variable {variable}, or {key} in the file, such as {example}"
+    )]
     Missing {
         /// The setting.
         key: &'static str,

@@ -164,13 +164,10 @@ mod tests {
     fn separators_and_comments() {
         check("", &[]);
         check("# a=b\n! c=d\n   \n\t# e=f\n", &[]);
-        check("a=b\nc = d\ne:f\ng : h\ni j\n", &[
-            ("a", "b", 1),
-            ("c", "d", 2),
-            ("e", "f", 3),
-            ("g", "h", 4),
-            ("i", "j", 5),
-        ]);
+        check(
+            "a=b\nc = d\ne:f\ng : h\ni j\n",
+            &[("a", "b", 1), ("c", "d", 2), ("e", "f", 3), ("g", "h", 4), ("i", "j", 5)],
+        );
         check("\r\n  a =  b c  \r\n", &[("a", "b c", 2)]);
         check("a", &[("a", "", 1)]);
         check("a=", &[("a", "", 1)]);

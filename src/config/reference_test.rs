@@ -35,7 +35,7 @@ Below is what it prints when nothing is set.
 ";
 
 const PROPERTIES: &str = "
-# RocketMQ's properties
+## RocketMQ's properties
 
 What a `.conf` file of RocketMQ may say. The addresses of a DLedger group become ours so:
 
@@ -64,7 +64,7 @@ fn reference() -> String {
 fn command<T: Configured>(out: &mut String) {
     let nothing = Sources { file: None, variables: Default::default(), flags: Layer::new() };
     let toml = effective::<T>(nothing).expect("the defaults are within their ranges").to_toml();
-    write!(out, "\n# trireme {}\n\n```toml\n{toml}```\n", T::COMMAND).expect("a string takes it");
+    write!(out, "\n## trireme {}\n\n```toml\n{toml}```\n", T::COMMAND).expect("a string takes it");
 }
 
 fn properties<T: Configured>(out: &mut String) {
@@ -76,7 +76,8 @@ fn properties<T: Configured>(out: &mut String) {
         setting.rocketmq.names().iter().map(move |name| (*name, meaning.clone()))
     });
     let others = T::WITHOUT_EFFECT.iter().map(|(name, reason)| (*name, (*reason).to_owned()));
-    write!(out, "\n`trireme {}`:\n\n| property | here |\n|---|---|\n", T::COMMAND).expect("a string takes it");
+    write!(out, "\n`trireme {}`:\n\n| property | here |\n|---|---|\n", T::COMMAND)
+        .expect("a string takes it");
     for (name, meaning) in settings.chain(others) {
         writeln!(out, "| `{name}` | {meaning} |").expect("a string takes it");
     }

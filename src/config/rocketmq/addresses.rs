@@ -93,7 +93,8 @@ impl DLedger {
         let own = properties.take("dLegerSelfId");
         let group = properties.take("dLegerGroup");
         let Some(enabled) = enabled.filter(|enabled| enabled.value == "true") else {
-            let reason = "is ignored, since enableDLegerCommitLog is not true: give the replicas with --replica";
+            let reason =
+                "is ignored, since enableDLegerCommitLog is not true: give the replicas with --replica";
             for property in [&peers, &own, &group].into_iter().flatten() {
                 warnings.push(Warning::new(&property.key, property.origin.clone(), reason));
             }
@@ -155,7 +156,9 @@ fn replicas(peers: &str, client: impl Fn(u64, &str) -> String) -> Result<String,
             return Err(format!("clients are told IP addresses, and {host} is a name: {IN_FULL}"));
         }
         if !hosts.insert(host) {
-            return Err(format!("several replicas are on {host}, and where each serves clients is missing: {IN_FULL}"));
+            return Err(format!(
+                "several replicas are on {host}, and where each serves clients is missing: {IN_FULL}"
+            ));
         }
         replicas.push(format!("{node}={}/{address}", client(node, host)));
     }
