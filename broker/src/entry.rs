@@ -118,13 +118,6 @@ impl EntryBuilder {
         self.messages as usize
     }
 
-    /// At least as many bytes as the finished payload will have, header and padding of its frame included.
-    pub fn encoded_bytes(&self) -> u64 {
-        const COMMAND_BYTES: usize = 512;
-        let table = self.rows.len() * ROW_BYTES + self.commands.len() * COMMAND_BYTES;
-        (self.message_bytes() + table + TRAILER_BYTES + 64) as u64
-    }
-
     /// Messages so far.
     pub fn message_count(&self) -> usize {
         self.marks.len()

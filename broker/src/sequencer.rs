@@ -75,8 +75,7 @@ impl SubmitError {
     /// elsewhere: Go clients give up on that code.
     pub fn code(&self) -> i32 {
         match self {
-            Self::NotLeader | Self::Full => response::SERVICE_NOT_AVAILABLE,
-            Self::Busy(_) => response::SYSTEM_BUSY,
+            Self::NotLeader | Self::Full | Self::Busy(_) => response::SERVICE_NOT_AVAILABLE,
             Self::Unknown(_) => response::SYSTEM_ERROR,
             Self::Message(_) => response::MESSAGE_ILLEGAL,
             Self::Refused { code, .. } => *code,
@@ -184,8 +183,12 @@ impl Sequencer {
     /// Begins a submission. Holds the lock on the entry being gathered until it is finished or dropped, so
     /// whatever can be prepared before is. Does not wait for anything else.
     pub fn begin(&self) -> Result<Gathering<'_>, SubmitError> {
+        self.begin_if(|_term| true)
+    }
+
+    fn begin_if(&self, serves: impl FnOnce(u64) -> bool) -> Result<Gathering<'_>, SubmitError> {
         let mut pending = self.shared.pending.lock();
-        if pending.term.is_none() {
+        if !pending.term.is_some_and(serves) {
             return Err(SubmitError::NotLeader);
         }
         if pending.bytes >= PENDING_BYTES {
@@ -214,13 +217,17 @@ impl Sequencer {
         &self,
         add: impl FnOnce(&mut Submission<'_>) -> Result<(), MessageError>,
     ) -> Result<Receipt, SubmitError> {
-        let (tx, rx) = oneshot::channel();
-        {
-            let mut gathering = self.begin()?;
-            gathering.add(add)?;
-            gathering.finish(Waiter::Task(tx));
-        }
-        rx.await.unwrap_or_else(|_| Err(SubmitError::Unknown("the replica is stopping".into())))
+        submit(self.begin(), add)?.await.unwrap_or_else(stopping)
+    }
+
+    /// As [`Sequencer::propose_with`], but refused unless `term` is still served: for what follows from
+    /// state that was read in that term, and would be wrong after another leader's entries.
+    pub async fn propose_in(
+        &self,
+        term: u64,
+        add: impl FnOnce(&mut Submission<'_>) -> Result<(), MessageError>,
+    ) -> Result<Receipt, SubmitError> {
+        submit(self.begin_if(|served| served == term), add)?.await.unwrap_or_else(stopping)
     }
 
     /// Serves every term that this replica leads, until `node` stops.
@@ -289,11 +296,13 @@ impl Sequencer {
                     _ = leadership.wait_for(|now| !still(now)) => return,
                 }
             };
-            if disk.is_full() || !node.has_room(gathered.builder.encoded_bytes()) {
+            let (frame, marks) = gathered.builder.finish();
+            // Its real size: an entry for which there is no room, here or in a message to a peer, would stop
+            // the group if it were appended.
+            if disk.is_full() || !node.has_room(frame.payload().len() as u64) {
                 gathered.shares.into_iter().for_each(|share| share.waiter.tell(Err(SubmitError::Full)));
                 continue;
             }
-            let (frame, marks) = gathered.builder.finish();
             let flight = Arc::new(Flight { marks, queue_offsets: OnceLock::new() });
             let stamping = flight.clone();
             let offsets = offsets.clone();
@@ -318,6 +327,22 @@ impl Sequencer {
     pub const fn patience() -> Duration {
         NO_LEADER_FOR
     }
+}
+
+/// Fills a submission, and lets go of the lock that it holds. The outcome is told later.
+fn submit(
+    gathering: Result<Gathering<'_>, SubmitError>,
+    add: impl FnOnce(&mut Submission<'_>) -> Result<(), MessageError>,
+) -> Result<oneshot::Receiver<Result<Receipt, SubmitError>>, SubmitError> {
+    let mut gathering = gathering?;
+    gathering.add(add)?;
+    let (tx, rx) = oneshot::channel();
+    gathering.finish(Waiter::Task(tx));
+    Ok(rx)
+}
+
+fn stopping<E>(_: E) -> Result<Receipt, SubmitError> {
+    Err(SubmitError::Unknown("the replica is stopping".into()))
 }
 
 /// A submission under way: all of it becomes part of the entry, or nothing.

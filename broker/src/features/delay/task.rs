@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trireme_remoting::message::{StoredMessage, StoredMessageFields, tags_code};
+use bytes::Bytes;
+use trireme_remoting::message::{MessageError, StoredMessage, StoredMessageFields, tags_code};
 
 use super::{AdvanceDelay, draft};
 use crate::command::Command;
@@ -17,48 +18,52 @@ use crate::sequencer::Submission;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Messages delivered by one entry.
 const AT_ONCE: usize = 128;
+/// Bytes delivered by one entry; one message is delivered however large. More would not fit in an entry.
+const BYTES_AT_ONCE: usize = 1024 * 1024;
 
 /// Delivers due messages while this replica leads, until it is aborted.
 pub async fn run(shared: Arc<Shared>) {
     let mut leadership = shared.node.leadership();
-    while leadership.wait_for(|now| now.ready).await.is_ok() {
+    loop {
+        let ready = leadership.wait_for(|now| now.ready).await.map(|now| now.term);
+        let Ok(term) = ready else { return };
         let Some(topic_id) = shared.state.read().topics.get(names::SCHEDULE_TOPIC).map(|topic| topic.id)
         else {
             return tracing::error!("the schedule topic is missing: delayed messages are not delivered");
         };
         for level in 0..draft::LEVELS.len() {
             let queue_id = u32::try_from(level).expect("there are 18 levels");
-            while deliver(&shared, QueueId { topic_id, queue_id }).await {}
+            while deliver(&shared, term, QueueId { topic_id, queue_id }).await {}
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
 /// Delivers a level's next due messages by one entry. Whether there may be more.
-async fn deliver(shared: &Arc<Shared>, queue: QueueId) -> bool {
-    let from = shared.state.read().delay.next(queue.queue_id).max(shared.queues.min_queue_offset(queue));
+///
+/// Where the level stands was read while `term` was led: all earlier terms' deliveries are applied, and in
+/// this term nobody else delivers. In another term it may stand elsewhere, so the entry may not enter that.
+async fn deliver(shared: &Arc<Shared>, term: u64, queue: QueueId) -> bool {
+    let stands = shared.state.read().delay.next(queue.queue_id);
+    let from = stands.max(shared.queues.min_queue_offset(queue));
     let mut units = Vec::new();
     if let Err(error) = shared.queues.read(queue, from, AT_ONCE, &mut units) {
         tracing::error!(%queue, %error, "a delay queue cannot be read");
         return false;
     }
-    let now = shared.clock.now_ms();
-    let due = units.iter().take_while(|unit| unit.tags_code <= now).count();
-    if due == 0 {
+    let due = due(shared, &units);
+    if due.is_empty() {
         return false;
     }
-    let from_state = shared.state.read().delay.next(queue.queue_id);
-    let next = from + due as u64;
-    let command = AdvanceDelay { queue_id: queue.queue_id, from: from_state, next };
-    let delivered = shared.sequencer.propose_with(|submission| {
+    let next = from + due.len() as u64;
+    let command = AdvanceDelay { queue_id: queue.queue_id, from: stands, next };
+    let delivered = shared.sequencer.propose_in(term, |submission| {
         submission.command(Command::AdvanceDelay(command));
-        for unit in &units[..due] {
-            deliver_one(shared, unit, submission)?;
-        }
-        Ok(())
+        due.iter().try_for_each(|message| deliver_one(shared, message, submission))
     });
     match delivered.await {
-        Ok(_) => due == AT_ONCE,
+        // The next one may be due as well; if it is not, that costs a look.
+        Ok(_) => true,
         Err(error) => {
             // Nothing of it happened, or all of it: whoever leads goes on from what is applied.
             tracing::info!(%queue, %error, "delayed messages were not delivered now");
@@ -67,19 +72,35 @@ async fn deliver(shared: &Arc<Shared>, queue: QueueId) -> bool {
     }
 }
 
+/// The messages of `units`, as far as they are due and fit in one entry. One that cannot be read ends them:
+/// it is tried again, for to pass over it would lose it.
+fn due(shared: &Shared, units: &[Unit]) -> Vec<Bytes> {
+    let now = shared.clock.now_ms();
+    let mut messages = Vec::new();
+    let mut bytes = 0;
+    for unit in units.iter().take_while(|unit| unit.tags_code <= now) {
+        bytes += unit.size as usize;
+        if bytes > BYTES_AT_ONCE && !messages.is_empty() {
+            break;
+        }
+        match shared.node.log().slice(unit.physical_offset, unit.size) {
+            Ok(message) => messages.push(message),
+            Err(error) => {
+                let physical_offset = unit.physical_offset;
+                tracing::error!(physical_offset, %error, "a delayed message cannot be read; trying again");
+                break;
+            }
+        }
+    }
+    messages
+}
+
 fn deliver_one(
     shared: &Shared,
-    unit: &Unit,
+    bytes: &[u8],
     submission: &mut Submission<'_>,
-) -> Result<(), trireme_remoting::message::MessageError> {
-    let bytes = match shared.node.log().slice(unit.physical_offset, unit.size) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            tracing::error!(physical_offset = unit.physical_offset, %error, "a delayed message cannot be read");
-            return Ok(());
-        }
-    };
-    let message = StoredMessage::parse(&bytes)?;
+) -> Result<(), MessageError> {
+    let message = StoredMessage::parse(bytes)?;
     let Some((topic, queue_id)) = draft::destination(&message) else { return Ok(()) };
     let Some((topic_id, queues)) =
         shared.state.read().topics.get(topic).map(|topic| (topic.id, topic.queues()))
