@@ -10,7 +10,7 @@ use trireme_remoting::headers::{
 };
 use trireme_remoting::{Body, Frame, Responder, response};
 
-use super::parked::Waiting;
+use super::parked::{Waiting, park};
 use super::{Filter, Found, Limits, read};
 use crate::features::topics::perm;
 use crate::features::{groups, offsets};
@@ -44,7 +44,10 @@ pub fn pull(shared: &Arc<Shared>, request: Frame, responder: Responder) {
         }
         Ok(found) if found.code == response::PULL_NOT_FOUND && !suspend.is_zero() => {
             let until = Instant::now() + suspend;
-            park(shared, Waiting { queue, offset, limits, filter, responder, until }, found);
+            let waiting = Waiting { queue, offset, limits, filter, responder, until };
+            if let Some(back) = park(shared, waiting, &found) {
+                respond::found(back.responder, found);
+            }
         }
         Ok(found) => respond::found(responder, found),
         Err(reason) => {
@@ -58,18 +61,6 @@ pub fn pull(shared: &Arc<Shared>, request: Frame, responder: Responder) {
 fn ask_leader(shared: &Arc<Shared>, mut request: Frame, responder: Responder) {
     request.ext.set("suspendTimeoutMillis", FORWARDED_SUSPEND.as_millis());
     Router::reroute(shared, request, responder);
-}
-
-/// Parks a pull that found nothing. What arrived between the look and the parking was not announced to
-/// it, so the queue is looked at once more.
-fn park(shared: &Arc<Shared>, waiting: Waiting, found: Found) {
-    let queue = waiting.queue;
-    if let Some(back) = shared.parked.park(waiting) {
-        return respond::found(back.responder, found);
-    }
-    if shared.queues.next_queue_offset(queue) != found.bounds.next_queue_offset {
-        shared.parked.arrived(std::iter::once(queue));
-    }
 }
 
 struct Pull {

@@ -1,7 +1,6 @@
 //! Pulls that wait for messages.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::time::Instant;
 use trireme_remoting::{Responder, response};
 
 use super::handler::respond;
-use super::{Filter, Limits, read};
+use super::{Filter, Found, Limits, read};
 use crate::queues::consume::QueueId;
 use crate::replica::Shared;
 
@@ -46,8 +45,8 @@ struct State {
     queues: HashMap<QueueId, Vec<(u64, Waiting)>>,
     count: usize,
     next_number: u64,
-    /// When the earliest pull gives up; entries of pulls that were answered stay until their time.
-    deadlines: BinaryHeap<Reverse<(Instant, u64, QueueId)>>,
+    /// When each pull gives up, the earliest first.
+    deadlines: BTreeSet<(Instant, u64, QueueId)>,
     grown: Vec<QueueId>,
 }
 
@@ -57,8 +56,8 @@ impl Parked {
         Self::default()
     }
 
-    /// Parks a pull; gives it back if too many wait.
-    pub fn park(&self, waiting: Waiting) -> Option<Waiting> {
+    /// Puts a pull in; gives it back if too many wait.
+    fn put(&self, waiting: Waiting) -> Option<Waiting> {
         let mut state = self.shared.lot.lock();
         if state.count >= MAX_PARKED {
             return Some(waiting);
@@ -66,8 +65,8 @@ impl Parked {
         let number = state.next_number;
         state.next_number += 1;
         state.count += 1;
-        let earliest = state.deadlines.peek().is_none_or(|Reverse((at, ..))| waiting.until < *at);
-        state.deadlines.push(Reverse((waiting.until, number, waiting.queue)));
+        let earliest = state.deadlines.first().is_none_or(|(at, ..)| waiting.until < *at);
+        state.deadlines.insert((waiting.until, number, waiting.queue));
         state.queues.entry(waiting.queue).or_default().push((number, waiting));
         drop(state);
         if earliest {
@@ -96,14 +95,17 @@ impl Parked {
         let mut state = self.shared.lot.lock();
         let mut woken = Vec::new();
         for queue in std::mem::take(&mut state.grown) {
-            woken.extend(state.queues.remove(&queue).into_iter().flatten().map(|(_, waiting)| waiting));
+            for (number, waiting) in state.queues.remove(&queue).into_iter().flatten() {
+                state.deadlines.remove(&(waiting.until, number, queue));
+                woken.push(waiting);
+            }
         }
         let mut over = Vec::new();
-        while let Some(Reverse((until, number, queue))) = state.deadlines.peek().copied() {
+        while let Some((until, number, queue)) = state.deadlines.first().copied() {
             if until > now {
                 break;
             }
-            state.deadlines.pop();
+            state.deadlines.pop_first();
             let Some(waiting) = state.queues.get_mut(&queue) else { continue };
             if let Some(at) = waiting.iter().position(|(found, _)| *found == number) {
                 over.push(waiting.swap_remove(at).1);
@@ -117,8 +119,28 @@ impl Parked {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.shared.lot.lock().deadlines.peek().map(|Reverse((at, ..))| *at)
+        self.shared.lot.lock().deadlines.first().map(|(at, ..)| *at)
     }
+}
+
+/// Parks a pull that `found` nothing up to where it looked; gives it back if too many wait.
+///
+/// What arrived between the look and the parking was not announced to it, so the queue is looked at once
+/// more: each pull that is parked, the first time or again, passes here.
+pub fn park(shared: &Shared, mut waiting: Waiting, found: &Found) -> Option<Waiting> {
+    let queue = waiting.queue;
+    let moved = waiting.offset != found.next;
+    waiting.offset = found.next;
+    if let Some(back) = shared.parked.put(waiting) {
+        return Some(back);
+    }
+    let next = shared.queues.next_queue_offset(queue);
+    // A look over many unwanted messages ends early; as long as it gets on, it goes on.
+    let ended_early = moved && u64::try_from(found.next).is_ok_and(|looked| looked < next);
+    if next != found.bounds.next_queue_offset || ended_early {
+        shared.parked.arrived(std::iter::once(queue));
+    }
+    None
 }
 
 /// Answers parked pulls when their queue grows or their time is over, until it is aborted.
@@ -145,7 +167,7 @@ fn retry(shared: &Arc<Shared>, mut waiting: Waiting, over: bool) {
     if waiting.responder.connection().is_closed() {
         return;
     }
-    let mut found = match read(shared, waiting.queue, waiting.offset, waiting.limits, &waiting.filter) {
+    let found = match read(shared, waiting.queue, waiting.offset, waiting.limits, &waiting.filter) {
         Ok(found) => found,
         Err(reason) => {
             tracing::error!(queue = %waiting.queue, offset = waiting.offset, %reason, "a pull failed");
@@ -154,14 +176,10 @@ fn retry(shared: &Arc<Shared>, mut waiting: Waiting, over: bool) {
     };
     let nothing = matches!(found.code, response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY);
     if nothing && !over {
-        waiting.offset = found.next;
-        match shared.parked.park(waiting) {
+        match park(shared, waiting, &found) {
             None => return,
             Some(back) => waiting = back,
         }
-    }
-    if found.code == response::PULL_NOT_FOUND && found.next != waiting.offset {
-        found.code = response::PULL_RETRY_IMMEDIATELY;
     }
     respond::found(waiting.responder, found);
 }
