@@ -51,6 +51,9 @@ pub enum SubmitError {
     /// Too much waits already.
     #[error("too many messages wait to be stored ({0} bytes)")]
     Busy(usize),
+    /// Too many requests wait already.
+    #[error("too many requests wait already ({0})")]
+    Waiting(usize),
     /// The disk is full.
     #[error("the disk of the group's leader has no room for more messages")]
     Full,
@@ -75,7 +78,9 @@ impl SubmitError {
     /// elsewhere: Go clients give up on that code.
     pub fn code(&self) -> i32 {
         match self {
-            Self::NotLeader | Self::Full | Self::Busy(_) => response::SERVICE_NOT_AVAILABLE,
+            Self::NotLeader | Self::Full | Self::Busy(_) | Self::Waiting(_) => {
+                response::SERVICE_NOT_AVAILABLE
+            }
             Self::Unknown(_) => response::SYSTEM_ERROR,
             Self::Message(_) => response::MESSAGE_ILLEGAL,
             Self::Refused { code, .. } => *code,
@@ -95,7 +100,10 @@ pub struct Receipt {
 }
 
 /// Who hears of the outcome.
-#[expect(clippy::large_enum_variant, reason = "nearly all are producers; a box would be an allocation per message")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are producers; a box would be an allocation per message"
+)]
 pub enum Waiter {
     /// A producer's request: answered from where the entry is applied.
     Producer(ProducerReply),

@@ -75,7 +75,7 @@ impl State {
                 Ok(None)
             }
             Command::CommitOffsets(commit) => {
-                self.offsets.commit(commit);
+                self.offsets.commit(commit, |topic| self.topics.get(topic).is_some());
                 Ok(None)
             }
             Command::AdvanceDelay(advance) => self.delay.advance(advance).map(|()| None),
@@ -119,5 +119,25 @@ pub fn refusal(ordinal: usize, refused: Refused) -> Refusal {
         ordinal: u32::try_from(ordinal).expect("entries are bounded"),
         code: refused.code,
         reason: refused.reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::offsets::{CommitOffsets, Position};
+    use crate::features::topics::DeleteTopic;
+
+    #[test]
+    fn a_position_does_not_outlive_its_topic() {
+        let mut state = State::new("c", "g");
+        let topic = || "BenchmarkTest".to_owned();
+        let position = Position { group: "readers".into(), topic: topic(), queue_id: 0, next: 1000 };
+        let commit = Command::CommitOffsets(CommitOffsets { positions: vec![position] });
+        assert_eq!(state.apply(&commit), Ok(None));
+        assert_eq!(state.offsets.get("readers", "BenchmarkTest", 0), Some(1000));
+        state.apply(&Command::DeleteTopic(DeleteTopic { name: topic() })).expect("nothing refuses it");
+        assert_eq!(state.apply(&commit), Ok(None), "it was on its way");
+        assert_eq!(state.offsets.get("readers", "BenchmarkTest", 0), None);
     }
 }

@@ -19,6 +19,8 @@ const GATHER_FOR: Duration = Duration::from_millis(100);
 const MAX_POSITIONS: usize = 4096;
 /// The most positions that wait; beyond it a commit is refused, the client commits again.
 const MAX_WAITING: usize = 1_000_000;
+/// The most requests that wait for what gathers; without a quorum none of them is answered.
+const MAX_WAITERS: usize = 65_536;
 
 type Key = (String, String, u32);
 type Waiter = oneshot::Sender<Result<(), SubmitError>>;
@@ -35,6 +37,8 @@ pub struct Gather {
 #[derive(Default)]
 struct Waiting {
     positions: HashMap<Key, i64>,
+    /// What was taken from here is not applied yet.
+    proposing: bool,
     /// Told when everything that was gathered before them is applied.
     waiters: Vec<Waiter>,
 }
@@ -57,17 +61,31 @@ impl Gather {
         true
     }
 
-    /// Whether a position for this queue waits.
+    /// Whether a position for this queue may be on its way.
     pub fn holds(&self, group: &str, topic: &str, queue_id: u32) -> bool {
         let waiting = self.waiting.lock();
+        // What is being proposed is not searched: asking is rare, and it is applied in a moment.
+        if waiting.proposing {
+            return true;
+        }
         !waiting.positions.is_empty()
             && waiting.positions.contains_key(&(group.to_owned(), topic.to_owned(), queue_id))
     }
 
-    /// Resolves when everything taken so far is applied. What waits is proposed at once.
+    /// Resolves when everything taken so far is applied. What waits is proposed at once. Refused if too many
+    /// wait.
     pub fn flushed(&self) -> oneshot::Receiver<Result<(), SubmitError>> {
         let (tx, rx) = oneshot::channel();
-        self.waiting.lock().waiters.push(tx);
+        {
+            let mut waiting = self.waiting.lock();
+            let count = waiting.waiters.len();
+            if count >= MAX_WAITERS {
+                // The receiver is in our hands.
+                let _ = tx.send(Err(SubmitError::Waiting(count)));
+                return rx;
+            }
+            waiting.waiters.push(tx);
+        }
         self.arrived.notify_one();
         self.hurry.notify_one();
         rx
@@ -75,7 +93,13 @@ impl Gather {
 
     fn take(&self) -> (HashMap<Key, i64>, Vec<Waiter>) {
         let mut waiting = self.waiting.lock();
+        waiting.proposing = !waiting.positions.is_empty();
         (std::mem::take(&mut waiting.positions), std::mem::take(&mut waiting.waiters))
+    }
+
+    /// What was taken is applied, or was refused.
+    fn landed(&self) {
+        self.waiting.lock().proposing = false;
     }
 }
 
@@ -108,9 +132,38 @@ pub async fn run(shared: Arc<Shared>) {
                 result = Err(error);
             }
         }
+        shared.gather.landed();
         for waiter in waiters {
             // Whoever asked may have gone.
             let _ = waiter.send(result.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever takes over a queue must not read the position before the one that its last owner committed.
+    #[test]
+    fn a_position_is_on_its_way_until_it_is_applied() {
+        let gather = Gather::new();
+        assert!(!gather.holds("g", "t", 0));
+        assert!(gather.add("g", "t", 0, 7));
+        assert!(gather.holds("g", "t", 0));
+        assert!(!gather.holds("g", "t", 1));
+        let (positions, _) = gather.take();
+        assert_eq!(positions.len(), 1);
+        assert!(gather.holds("g", "t", 0), "proposed, and not applied");
+        gather.landed();
+        assert!(!gather.holds("g", "t", 0));
+    }
+
+    #[test]
+    fn too_many_that_wait_are_refused() {
+        let gather = Gather::new();
+        let mut waiting: Vec<_> = (0..MAX_WAITERS).map(|_| gather.flushed()).collect();
+        assert!(waiting[0].try_recv().is_err(), "not answered yet");
+        assert_eq!(gather.flushed().try_recv(), Ok(Err(SubmitError::Waiting(MAX_WAITERS))));
     }
 }

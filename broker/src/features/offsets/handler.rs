@@ -32,7 +32,10 @@ pub fn commit(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
                 return Err(Refusal::new(response::INVALID_PARAMETER, reason));
             }
             if !shared.gather.add(header.consumer_group, header.topic, queue.queue_id, header.commit_offset) {
-                return Err(Refusal::new(response::SYSTEM_BUSY, "too many positions wait to be stored"));
+                return Err(Refusal::new(
+                    response::SERVICE_NOT_AVAILABLE,
+                    "too many positions wait to be stored",
+                ));
             }
             Ok(())
         });
