@@ -25,13 +25,16 @@ enum Command {
     Broker(cmd::broker::Args),
     /// What is in a replica's store, in words or as JSON.
     Dump(cmd::dump::Args),
+    /// How many messages a cluster takes, and how long each one waits.
+    Bench(cmd::bench::Args),
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = |()| ExitCode::SUCCESS;
-    // The development cluster's screen shows what matters; its replicas log to files.
-    cmd::log::start(if matches!(args.command, Command::Dev(_)) { "warn" } else { "info" });
+    // What these print shows what matters; a development cluster's replicas log to files.
+    let quiet = matches!(args.command, Command::Dev(_) | Command::Bench(_));
+    cmd::log::start(if quiet { "warn" } else { "info" });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
                 Command::Namesrv(args) => cmd::namesrv::run(args).await.map(done),
                 Command::Broker(args) => cmd::broker::run(args).await.map(done),
                 Command::Dump(args) => Ok(cmd::dump::run(args)),
+                Command::Bench(args) => cmd::bench::run(args).await.map(done),
             }
         })
     });
