@@ -1,0 +1,5 @@
+//! What should not be sent, given or configured: a clear error each, nothing stored, nothing lost, nobody else disturbed.
+
+mod ports;
+mod requests;
+mod stores;

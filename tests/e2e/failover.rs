@@ -1,0 +1,260 @@
+//! Replicas that die, stand still or are restarted under load. Nothing acknowledged is lost, moved or repeated.
+
+use std::time::{Duration, Instant};
+
+use trireme_client::MessageQueue;
+use trireme_remoting::{ClientOptions, Frame, response};
+
+use crate::checks::Log;
+use crate::harness::{Cluster, Options};
+use crate::history::{Attempt, Id, Outcome};
+use crate::load::{Load, outcome_of_one};
+use crate::wire;
+
+/// No machine is so busy that a group should be longer without a leader.
+const BOUND: Duration = Duration::from_secs(10);
+/// Sends that wait for a frozen replica to go on.
+const TO_THE_FROZEN: u32 = 8;
+
+/// How often leaders are killed or frozen.
+fn strikes(default: usize) -> usize {
+    let told = std::env::var("TRIREME_E2E_KILLS").ok();
+    told.map_or(default, |text| text.parse().expect("TRIREME_E2E_KILLS is a number"))
+}
+
+/// Segments so small that a few are filled while a test runs.
+async fn cluster() -> Cluster {
+    let args = vec!["--max-message-bytes".into(), "131072".into()];
+    Cluster::start_with(Options { segment_bytes: 1280 << 10, args, ..Options::default() }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_leader_under_load() {
+    let mut cluster = cluster().await;
+    let load = Load::start(&cluster, "killed").await;
+    let mut times = Vec::new();
+    for _ in 0..strikes(3) {
+        let leader = cluster.leader().await;
+        let killed = cluster.kill(leader).await;
+        times.push(load.history.first_ack(killed, cluster.replicas[leader].addr).await);
+        load.history.progress(100).await;
+        cluster.restart(leader);
+        cluster.caught_up(leader).await;
+        load.history.progress(100).await;
+    }
+    report("SIGKILL", times);
+    let attempts = load.check(&cluster).await;
+    let log = same_logs(cluster).await;
+    assert!(log.sealed_segments() > 0, "the load filled no segment");
+    assert_terms(&log, &attempts);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn freeze_leader() {
+    let cluster = cluster().await;
+    let load = Load::start(&cluster, "frozen").await;
+    let mut times = Vec::new();
+    let mut late = Vec::new();
+    for strike in 0..strikes(2) {
+        let leader = cluster.leader().await;
+        let term = cluster.status(leader).await.unwrap().term;
+        let frozen = cluster.replicas[leader].process.freeze();
+        times.push(load.history.first_ack(frozen, cluster.replicas[leader].addr).await);
+        load.history.progress(100).await;
+        let waiting = Waiting::start(&cluster, leader, strike, &load).await;
+        cluster.replicas[leader].process.thaw();
+        for attempt in waiting.answers().await {
+            late.extend(attempt.place().map(|place| (place.physical_offset, term)));
+            load.history.add(attempt);
+        }
+        cluster.caught_up(leader).await;
+        load.history.progress(100).await;
+    }
+    report("SIGSTOP", times);
+    let attempts = load.check(&cluster).await;
+    let log = same_logs(cluster).await;
+    for (physical_offset, term) in late {
+        let stored = log.term_at(physical_offset);
+        assert!(
+            stored > term,
+            "acknowledged in term {stored} by the leader of term {term}, which was frozen"
+        );
+    }
+    assert_terms(&log, &attempts);
+}
+
+/// Requests that lie in a frozen replica's sockets: what it answers them with is the first thing that it does when
+/// it goes on, before it can know that it leads no more.
+struct Waiting {
+    sends: Vec<tokio::task::JoinHandle<Attempt>>,
+}
+
+impl Waiting {
+    async fn start(cluster: &Cluster, frozen: usize, strike: usize, load: &Load) -> Self {
+        let addr = cluster.replicas[frozen].addr;
+        let queue = MessageQueue::new("frozen", &*cluster.replicas[frozen].group, 0);
+        // The load has connections to the replica too; these are new ones, which only the system has accepted.
+        let client = trireme_remoting::Client::new(ClientOptions::default(), None);
+        client.connection(&addr.to_string()).await.unwrap();
+        let sends = (0..TO_THE_FROZEN).map(|number| {
+            let id = Id { client: 1000 + u32::try_from(strike).unwrap(), seq: number };
+            let request = wire::send_request(&queue, id.body(100), "");
+            let (client, queue, started) = (client.clone(), queue.clone(), Instant::now());
+            tokio::spawn(async move {
+                let outcome = outcome_of_one(&queue, wire::ask(&client, addr, request).await);
+                Attempt { id, is_single: true, started, ended: Instant::now(), outcome }
+            })
+        });
+        let sends: Vec<_> = sends.collect();
+        load.history.progress(100).await;
+        assert!(sends.iter().all(|send| !send.is_finished()), "a frozen replica answered");
+        Self { sends }
+    }
+
+    async fn answers(self) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
+        for send in self.sends {
+            attempts.push(send.await.unwrap());
+        }
+        attempts
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_at_once() {
+    let mut cluster = cluster().await;
+    let load = Load::start(&cluster, "all-gone").await;
+    for _ in 0..2 {
+        load.history.progress(100).await;
+        cluster.kill_all().await;
+        (0..3).for_each(|at| cluster.restart(at));
+        load.history.progress(100).await;
+    }
+    let attempts = load.check(&cluster).await;
+    let log = same_logs(cluster).await;
+    assert_terms(&log, &attempts);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn majority_gone() {
+    let mut cluster = cluster().await;
+    let load = Load::start(&cluster, "alone").await;
+    for survivor_leads in [false] {
+        let leader = cluster.leader().await;
+        let survivor = if survivor_leads { leader } else { (leader + 1) % 3 };
+        let gone: Vec<usize> = (0..3).filter(|at| *at != survivor).collect();
+        for at in &gone {
+            cluster.kill(*at).await;
+        }
+        let alone = Instant::now();
+        let addr = cluster.replicas[survivor].addr;
+        let queues: Vec<MessageQueue> =
+            (0..4).map(|id| MessageQueue::new("alone", &*cluster.replicas[survivor].group, id)).collect();
+        let request = wire::send_request(&queues[0], Id { client: 9999, seq: 0 }.body(0), "");
+        // It can be "unknown" only where there was a leader that took it.
+        let answer = until_refused(&cluster, survivor, request).await;
+        assert!(answer.contains("no leader"), "{answer}");
+        let found = wire::pull_all(&cluster.remote, addr, &queues).await;
+        let attempts = load.history.attempts();
+        for attempt in &attempts {
+            let Some(place) = attempt.place() else { continue };
+            assert!(attempt.started < alone, "acknowledged without a majority: {attempt:?}");
+            // A follower may not have been told yet that the last ones are committed.
+            if survivor_leads {
+                let body = found[&place.queue].get(usize::try_from(place.offset).unwrap());
+                assert_eq!(body.map(|body| Id::of(body)), Some(Ok(attempt.id)));
+            }
+        }
+        assert!(found.values().map(Vec::len).sum::<usize>() > 20, "the survivor has messages");
+        cluster.restart(gone[0]);
+        load.history.progress(100).await;
+        cluster.restart(gone[1]);
+        cluster.caught_up(gone[1]).await;
+        load.history.progress(100).await;
+    }
+    let attempts = load.check(&cluster).await;
+    let log = same_logs(cluster).await;
+    assert_terms(&log, &attempts);
+}
+
+/// Sends to a replica until it says that there is no leader, and returns its words.
+async fn until_refused(cluster: &Cluster, at: usize, request: Frame) -> String {
+    loop {
+        let answer = wire::ask(&cluster.remote, cluster.replicas[at].addr, request.clone()).await.unwrap();
+        match answer.code {
+            response::SERVICE_NOT_AVAILABLE => return answer.remark.unwrap_or_default(),
+            response::SYSTEM_ERROR => {}
+            code => panic!("code {code} without a majority: {:?}", answer.remark),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolling() {
+    let mut cluster = cluster().await;
+    let load = Load::start(&cluster, "rolling").await;
+    for at in 0..3 {
+        let took = cluster.replicas[at].process.stop().await;
+        assert!(took < BOUND, "stopping took {took:?}");
+        load.history.progress(100).await;
+        cluster.restart(at);
+        cluster.caught_up(at).await;
+        load.history.progress(100).await;
+    }
+    let attempts = load.check(&cluster).await;
+    let of_producers = attempts.iter().filter(|attempt| !attempt.is_single);
+    let failed: Vec<&Attempt> = of_producers.filter(|attempt| attempt.place().is_none()).collect();
+    assert!(failed.is_empty(), "a producer noticed: {failed:?}");
+    let log = same_logs(cluster).await;
+    assert_terms(&log, &attempts);
+}
+
+/// Stops the replicas the hard way when they have converged, and compares their logs, frame by frame.
+async fn same_logs(mut cluster: Cluster) -> Log {
+    cluster.assert_healthy();
+    let index = cluster.converged(0).await;
+    cluster.kill_all().await;
+    let mut logs: Vec<Log> = cluster.replicas.iter().map(|replica| Log::read(&replica.store)).collect();
+    for (replica, log) in cluster.replicas.iter().zip(&logs) {
+        assert!(log.last_index() >= index, "replica {} has {} of {index}", replica.node, log.last_index());
+        assert_eq!(log.up_to(index), logs[0].up_to(index), "replicas 1 and {}", replica.node);
+    }
+    logs.swap_remove(0)
+}
+
+/// Leaderships follow one another: what was acknowledged later lies in the same term or a later one.
+fn assert_terms(log: &Log, attempts: &[Attempt]) {
+    let mut sent: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.place().is_some()).collect();
+    sent.sort_by_key(|attempt| attempt.ended);
+    let term = |attempt: &Attempt| match &attempt.outcome {
+        Outcome::Acked(place) => log.term_at(place.physical_offset),
+        Outcome::Unknown | Outcome::Refused => unreachable!("only acknowledged ones were kept"),
+    };
+    let mut latest = 0;
+    let mut at = 0;
+    let mut by_start = sent.clone();
+    by_start.sort_by_key(|attempt| attempt.started);
+    for attempt in by_start {
+        while sent[at].ended < attempt.started {
+            latest = latest.max(term(sent[at]));
+            at += 1;
+        }
+        let own = term(attempt);
+        assert!(
+            own >= latest,
+            "{attempt:?} is in term {own}, one acknowledged before it was sent in {latest}"
+        );
+    }
+}
+
+fn report(how: &str, mut times: Vec<Duration>) {
+    println!("ms from {how} to the first acknowledged send: {:?}", millis(&times));
+    times.sort();
+    let max = times.last().copied().unwrap_or_default();
+    println!("p50 {} ms, max {} ms", times[times.len() / 2].as_millis(), max.as_millis());
+    assert!(max < BOUND, "nobody led for {max:?}");
+}
+
+fn millis(times: &[Duration]) -> Vec<u128> {
+    times.iter().map(Duration::as_millis).collect()
+}

@@ -1,0 +1,13 @@
+//! Starts clusters of real processes and does to them what machines do.
+
+mod cluster;
+mod ports;
+mod process;
+mod status;
+mod wait;
+
+pub use cluster::{Cluster, Options};
+pub use ports::free_port;
+pub use process::Process;
+pub use status::Status;
+pub use wait::{LONG, eventually, until};

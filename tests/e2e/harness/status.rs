@@ -1,0 +1,53 @@
+//! What a replica says of itself.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use trireme_remoting::body::KvTable;
+use trireme_remoting::{Client, Frame, RequestCode};
+
+/// A replica that has not answered by then is not there, or frozen.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1000);
+
+/// A replica's marks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// `leader`, `follower` and so on.
+    pub role: String,
+    /// Whether it takes messages as the leader.
+    pub ready: bool,
+    /// Its term.
+    pub term: u64,
+    /// Index of the last entry in its log.
+    pub last_log: u64,
+    /// Index of the last entry that it knows to be committed.
+    pub committed: u64,
+    /// Index of the last entry that it applied.
+    pub applied: u64,
+}
+
+impl Status {
+    /// Asks the replica at `addr`.
+    pub async fn ask(client: &Client, addr: SocketAddr) -> Option<Self> {
+        let request = Frame::request(RequestCode::GetBrokerRuntimeInfo);
+        let answer = client.invoke(&addr.to_string(), request, ANSWER_WITHIN).await.ok()?;
+        let table = KvTable::decode(answer.body.as_slice()).unwrap().table;
+        let index = |key: &str| {
+            // `term-index`, or `none`.
+            table[key].split_once('-').map_or(0, |(_, index)| index.parse().unwrap())
+        };
+        Some(Self {
+            role: table["raftRole"].clone(),
+            ready: table["raftReady"] == "true",
+            term: table["raftTerm"].parse().unwrap(),
+            last_log: index("raftLastLog"),
+            committed: index("raftCommitted"),
+            applied: index("raftApplied"),
+        })
+    }
+
+    /// Whether it leads and takes messages.
+    pub fn leads(&self) -> bool {
+        self.role == "leader" && self.ready
+    }
+}

@@ -1,0 +1,114 @@
+//! Single requests to single replicas, without a client's help.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use trireme_client::MessageQueue;
+use trireme_remoting::headers::{PULL_SUBSCRIPTION, PullRequest, PullResponse, SendHeader};
+use trireme_remoting::message::{StoredMessage, StoredMessages};
+use trireme_remoting::{Client, Frame, InvokeError, RequestCode, response};
+
+/// More than a replica keeps a request that waits for a leader.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What queues hold: per queue its messages, from offset 0 on.
+pub type Contents = BTreeMap<MessageQueue, Vec<Bytes>>;
+
+/// A request to store one message; properties as `properties::build` makes them.
+pub fn send_request(queue: &MessageQueue, body: impl Into<Bytes>, properties: &str) -> Frame {
+    let body: Bytes = body.into();
+    Frame::request(RequestCode::SendMessageV2)
+        .with_ext(send_header(queue, properties).to_ext_v2())
+        .with_body(body)
+}
+
+/// The header of such a request.
+pub fn send_header<'a>(queue: &'a MessageQueue, properties: &'a str) -> SendHeader<'a> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    SendHeader {
+        producer_group: "straight",
+        topic: &queue.topic,
+        default_topic: "TBW102",
+        default_topic_queue_nums: 4,
+        queue_id: queue.queue_id,
+        sys_flag: 0,
+        born_timestamp: i64::try_from(now).unwrap(),
+        flag: 0,
+        properties: Some(properties),
+        reconsume_times: None,
+        unit_mode: None,
+        max_reconsume_times: None,
+        batch: None,
+        broker_name: None,
+    }
+}
+
+/// A request for the messages of a queue from `offset` on; it does not wait for any.
+pub fn pull_request(queue: &MessageQueue, offset: i64) -> Frame {
+    let header = PullRequest {
+        consumer_group: "straight",
+        topic: &queue.topic,
+        queue_id: queue.queue_id,
+        queue_offset: offset,
+        max_msg_nums: 1024,
+        sys_flag: PULL_SUBSCRIPTION,
+        commit_offset: 0,
+        suspend_timeout_millis: 0,
+        subscription: Some("*"),
+        sub_version: 0,
+        expression_type: None,
+        max_msg_bytes: None,
+        request_source: None,
+        proxy_forward_client_id: None,
+    };
+    Frame::request(RequestCode::PullMessage).with_ext(header.to_ext())
+}
+
+/// Asks one replica.
+pub async fn ask(client: &Client, addr: SocketAddr, request: Frame) -> Result<Frame, InvokeError> {
+    client.invoke(&addr.to_string(), request, PATIENCE).await
+}
+
+/// Pulls queues from their first message to their end, from one replica. Each message must say itself that it lies
+/// where it was found.
+pub async fn pull_all(client: &Client, addr: SocketAddr, queues: &[MessageQueue]) -> Contents {
+    let mut contents = Contents::new();
+    for queue in queues {
+        let mut found = Vec::new();
+        loop {
+            let offset = i64::try_from(found.len()).unwrap();
+            let answer = ask(client, addr, pull_request(queue, offset)).await.unwrap();
+            let header = PullResponse::from_ext(&answer.ext);
+            match answer.code {
+                response::SUCCESS => {
+                    let bytes = answer.body.to_bytes();
+                    for message in StoredMessages::new(&bytes) {
+                        let message = message.unwrap();
+                        check_place(&message, queue, found.len());
+                        found.push(bytes.slice_ref(message.body));
+                    }
+                    assert_eq!(
+                        header.unwrap().next_begin_offset,
+                        i64::try_from(found.len()).unwrap(),
+                        "{queue}"
+                    );
+                }
+                response::PULL_NOT_FOUND => {
+                    assert_eq!(header.unwrap().max_offset, offset, "the end of {queue}");
+                    break;
+                }
+                code => panic!("pull of {queue} at {offset} from {addr}: code {code}: {:?}", answer.remark),
+            }
+        }
+        contents.insert(queue.clone(), found);
+    }
+    contents
+}
+
+fn check_place(message: &StoredMessage<'_>, queue: &MessageQueue, offset: usize) {
+    message.verify_body().unwrap();
+    let place = (message.topic, message.queue_id, usize::try_from(message.queue_offset).unwrap());
+    assert_eq!(place, (&*queue.topic, queue.queue_id, offset), "a message in {queue}");
+}
