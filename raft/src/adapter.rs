@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -18,6 +19,9 @@ use crate::state_machine::{Applied, Carries, StateMachine};
 use crate::types::{RaftLogId, SnapshotMeta, StoredMembership, TypeConfig, from_raft, to_raft};
 
 type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, Checkpoint>;
+
+/// Between two tries to write a checkpoint on a full disk.
+const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_millis(200);
 
 /// Drives the broker's state machine from openraft's apply task.
 ///
@@ -117,10 +121,31 @@ impl Adapter {
         self.save(stored).await
     }
 
+    /// Writes a checkpoint, or waits until the disk has room for it: nothing behind it is applied
+    /// meanwhile, but what was is served, and a replica that stopped would be one less when there is
+    /// room again.
     async fn save(&self, stored: Stored) -> io::Result<()> {
-        let checkpoints = self.boundary.checkpoints.clone();
-        tokio::task::spawn_blocking(move || checkpoints.save(&stored)).await.map_err(io::Error::other)?
+        let stored = Arc::new(stored);
+        let mut is_told = false;
+        loop {
+            let (checkpoints, stored) = (self.boundary.checkpoints.clone(), stored.clone());
+            let saving = tokio::task::spawn_blocking(move || checkpoints.save(&stored));
+            match saving.await.map_err(io::Error::other)? {
+                Err(error) if is_full(&error) => {
+                    if !is_told {
+                        tracing::error!(%error, "no room for a checkpoint; nothing is applied until there is");
+                    }
+                    is_told = true;
+                    tokio::time::sleep(LOOK_FOR_ROOM_EVERY).await;
+                }
+                saved => return saved,
+            }
+        }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl RaftStateMachine<TypeConfig> for Adapter {

@@ -1,0 +1,168 @@
+//! A disk without room: messages are refused, what is stored is served, and all goes on when there is room again.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use tempfile::TempDir;
+use trireme_client::MessageQueue;
+
+use crate::checks::check;
+use crate::harness::{Cluster, Options, eventually, until};
+use crate::history::{Attempt, Id, Outcome};
+use crate::load::outcome_of_one;
+use crate::wire;
+
+const DISK_BYTES: u64 = 96 << 20;
+const RESERVE_BYTES: u64 = 8 << 20;
+/// Somebody else's file, which can be removed.
+const BALLAST_BYTES: usize = 24 << 20;
+
+/// A small disk of its own. Unmounted when dropped.
+struct Disk {
+    dir: TempDir,
+}
+
+impl Disk {
+    /// Mounts it. Errors: why that cannot be done here.
+    fn mount() -> Result<Self, String> {
+        let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let options = format!("size={DISK_BYTES}");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).output();
+        match mounted {
+            Ok(output) if output.status.success() => Ok(Self { dir }),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Err(format!("mount: {error}")),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file of so many bytes, or as many as fit.
+    fn fill(&self, bytes: usize) -> PathBuf {
+        let path = self.path().join("ballast");
+        let mut file = File::create(&path).unwrap();
+        let piece = vec![1; 64 << 10];
+        for _ in 0..bytes.div_ceil(piece.len()) {
+            if file.write_all(&piece).is_err() {
+                break;
+            }
+        }
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily, since replicas may just be ending.
+        let unmounted = Command::new("umount").arg("-l").arg(self.path()).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{} stays mounted", self.path().display());
+        }
+    }
+}
+
+/// Sends to one queue, and keeps account.
+struct Sender<'a> {
+    cluster: &'a Cluster,
+    queue: MessageQueue,
+    attempts: Vec<Attempt>,
+}
+
+impl Sender<'_> {
+    /// Sends one message. Errors: the words of a refusal, or that there is no answer, as for a message that was
+    /// taken just before the disk was full.
+    async fn send(&mut self, bytes: usize) -> Result<(), String> {
+        let id = Id { client: 0, seq: u32::try_from(self.attempts.len()).unwrap() };
+        let request = wire::send_request(&self.queue, id.body(bytes), "");
+        let started = Instant::now();
+        let leader = self.cluster.leader().await;
+        let answer = wire::ask(&self.cluster.remote, self.cluster.replicas[leader].addr, request).await;
+        let said = match &answer {
+            Ok(answer) => format!("code {}: {:?}", answer.code, answer.remark),
+            Err(error) => error.to_string(),
+        };
+        let outcome = outcome_of_one(&self.queue, answer);
+        let is_acked = matches!(outcome, Outcome::Acked(_));
+        self.attempts.push(Attempt { id, is_single: true, started, ended: Instant::now(), outcome });
+        if is_acked { Ok(()) } else { Err(said) }
+    }
+
+    /// Sends until a message is refused, and returns the words.
+    async fn send_until_refused(&mut self, bytes: usize) -> String {
+        until("a message is refused", async || {
+            self.send(bytes).await.err().filter(|said| said.starts_with("code 14"))
+        })
+        .await
+    }
+
+    /// While the disk is full, every replica serves what it has, and the leader has all that was acknowledged.
+    async fn reads_go_on(&self) {
+        let leader = self.cluster.leader().await;
+        for at in (0..3).filter(|at| *at != leader).chain([leader]) {
+            let addr = self.cluster.replicas[at].addr;
+            let contents =
+                wire::pull_all(&self.cluster.remote, addr, std::slice::from_ref(&self.queue)).await;
+            assert!(contents[&self.queue].len() > 10, "replica {}", at + 1);
+            if at == leader {
+                check(&self.attempts, &contents).unwrap();
+            }
+        }
+    }
+
+    /// What was acknowledged is there, at every replica, and nothing that was refused.
+    async fn check(&self) {
+        self.cluster.converged(0).await;
+        for replica in &self.cluster.replicas {
+            let queues = [self.queue.clone()];
+            let contents = wire::pull_all(&self.cluster.remote, replica.addr, &queues).await;
+            let summary = check(&self.attempts, &contents).unwrap();
+            assert!(summary.acked > 10, "{summary}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_and_recovers() {
+    let disk = match Disk::mount() {
+        Ok(disk) => disk,
+        Err(reason) => return println!("skipped: no disk can be mounted here: {reason}"),
+    };
+    let args = ["--disk-reserve-bytes", &RESERVE_BYTES.to_string(), "--max-message-bytes", "131072"];
+    let options = Options {
+        segment_bytes: 1280 << 10,
+        stores: Some(disk.path().to_owned()),
+        args: args.map(str::to_owned).into(),
+        ..Options::default()
+    };
+    let mut cluster = Cluster::start_with(options).await;
+    cluster.topic("much", 1).await;
+    let queue = MessageQueue::new("much", "broker-a", 0);
+    let mut sender = Sender { cluster: &cluster, queue, attempts: Vec::new() };
+
+    // Messages alone fill the disk up to the reserve.
+    let ballast = disk.fill(BALLAST_BYTES);
+    let refused = sender.send_until_refused(100_000).await;
+    assert!(refused.contains("no room"), "{refused}");
+    sender.reads_go_on().await;
+    std::fs::remove_file(&ballast).unwrap();
+    eventually("there is room again", async || sender.send(1_000).await.is_ok()).await;
+
+    // Somebody else takes all that is left, while messages come in.
+    let ballast = disk.fill(usize::MAX / 2);
+    let refused = sender.send_until_refused(100_000).await;
+    assert!(refused.contains("no room"), "{refused}");
+    sender.reads_go_on().await;
+    std::fs::remove_file(&ballast).unwrap();
+    eventually("there is room again", async || sender.send(1_000).await.is_ok()).await;
+    sender.check().await;
+
+    let acked = sender.attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Acked(_)));
+    println!("{} of {} messages taken", acked.count(), sender.attempts.len());
+    cluster.assert_healthy();
+}
