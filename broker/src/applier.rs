@@ -52,6 +52,9 @@ impl Applier {
         saver: Saver,
         saved: Option<LogId>,
     ) -> Self {
+        if let Some(saved) = saved {
+            saver.whole(saved);
+        }
         Self { state, queues, parked, saver, saved, grown: HashSet::new() }
     }
 
@@ -122,8 +125,10 @@ impl StateMachine for Applier {
     fn apply(&mut self, applied: &Applied) -> Outcome {
         let mut outcome = Outcome { physical_offset: applied.physical_offset, refusals: Vec::new() };
         if applied.carries == Carries::Nothing {
+            self.saver.whole(applied.log_id);
             return outcome;
         }
+        self.saver.changing();
         let entry = Entry::parse(&applied.payload).unwrap_or_else(|error| {
             // Skipping it would make this replica differ from the others for ever.
             panic!("entry {:?} at {} cannot be applied: {error}", applied.log_id, applied.physical_offset)
@@ -132,6 +137,7 @@ impl StateMachine for Applier {
             self.commands(&entry, &mut outcome);
         }
         self.messages(&entry, applied.physical_offset);
+        self.saver.whole(applied.log_id);
         outcome
     }
 
@@ -166,6 +172,7 @@ impl StateMachine for Applier {
         let checkpoint: Checkpoint =
             codec::decode("checkpoint", checkpoint).map_err(|error| refused(error.to_string()))?;
         let state = State::restore(&checkpoint.parts).map_err(|error| refused(error.to_string()))?;
+        self.saver.changing();
         // The messages before the checkpoint are not here, so each queue starts where it had come to.
         self.queues.reset().map_err(|error| refused(error.to_string()))?;
         let mut positions = Vec::new();
@@ -176,7 +183,79 @@ impl StateMachine for Applier {
         }
         let parts = state.checkpoint();
         *self.state.write() = state;
+        self.saver.whole(log_id);
         self.saver.save(log_id, parts, positions);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use trireme_remoting::message::StoredMessageFields;
+
+    use super::*;
+    use crate::entry::{self, EntryBuilder};
+    use crate::queues::consume::Options;
+
+    /// An entry at `index` with one message per queue offset, to queue 0 of `BenchmarkTest`.
+    fn entry(state: &State, index: u64, queue_offsets: &[u64]) -> Applied {
+        let topic = state.topics.get("BenchmarkTest").unwrap();
+        let mut builder = EntryBuilder::new(1024);
+        let host = ([127, 0, 0, 1], 10911).into();
+        for _ in queue_offsets {
+            let fields = StoredMessageFields {
+                body_crc: 0,
+                queue_id: 0,
+                flag: 0,
+                queue_offset: 0,
+                physical_offset: 0,
+                sys_flag: 0,
+                born_timestamp: 0,
+                born_host: host,
+                store_timestamp: 7,
+                store_host: host,
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                body: b"x",
+                topic: &topic.name,
+                properties: "",
+            };
+            builder.message(topic.id, 0, &fields).unwrap();
+        }
+        let (mut frame, marks) = builder.finish();
+        let physical_offset = index * 4096;
+        for (mark, queue_offset) in marks.iter().zip(queue_offsets) {
+            entry::stamp(frame.payload_mut(), *mark, physical_offset, *queue_offset);
+        }
+        Applied {
+            log_id: LogId { term: 1, index },
+            physical_offset,
+            payload: frame.payload().to_vec().into(),
+            carries: Carries::Proposal,
+        }
+    }
+
+    /// A replica whose apply fails in the middle of an entry must not save what it has: the next start would
+    /// apply the first half of the entry again.
+    #[test]
+    fn what_is_half_applied_belongs_to_no_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new("c", "g");
+        let queues = ConsumeQueues::open(dir.path(), Options::STANDARD, &[], 0).unwrap().queues;
+        let saver = Saver::new();
+        let (one, torn) = (entry(&state, 1, &[0]), entry(&state, 2, &[1, 9]));
+        let mut applier =
+            Applier::new(Arc::new(RwLock::new(state)), queues.clone(), Parked::new(), saver.clone(), None);
+        assert_eq!(saver.at(), None, "nothing is applied yet");
+        applier.apply(&one);
+        assert_eq!(saver.at(), Some(one.log_id));
+        let applied = catch_unwind(AssertUnwindSafe(|| applier.apply(&torn)));
+        assert!(applied.is_err(), "a queue offset that is not the next one stops the replica");
+        assert_eq!(queues.positions()[0].next_queue_offset, 2, "half of it is applied");
+        assert_eq!(saver.at(), None);
     }
 }

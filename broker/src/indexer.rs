@@ -7,40 +7,94 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 use trireme_remoting::message::{StoredMessage, property};
 
 use crate::entry::Entry;
+use crate::queues;
 use crate::queues::keys::{Backlog, Work};
 use crate::replica::Shared;
 
 /// Bytes of the log read at a time.
 const READ_BYTES: u64 = 4 * 1024 * 1024;
+/// After a failure.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Damage of the index that somebody came across and that is to be mended: the index is derived, so what
+/// is damaged is thrown away and fed again.
+#[derive(Default)]
+pub struct Damage {
+    /// The lowest physical offset that is affected.
+    from: Mutex<Option<u64>>,
+    found: Notify,
+}
+
+impl Damage {
+    /// Tells of an error of the index, if it is one that feeding it again mends.
+    pub fn report(&self, error: &queues::Error) {
+        if let queues::Error::DamagedRun { first_physical_offset, .. } = error {
+            self.note(*first_physical_offset);
+        }
+    }
+
+    fn note(&self, from: u64) {
+        let mut lowest = self.from.lock();
+        *lowest = Some(lowest.map_or(from, |known| known.min(from)));
+        self.found.notify_one();
+    }
+
+    fn take(&self) -> Option<u64> {
+        self.from.lock().take()
+    }
+}
 
 /// Indexes what is applied, until it is aborted.
 pub async fn run(shared: Arc<Shared>) {
     let mut applied = shared.node.applied();
-    let mut next = match first_index(&shared) {
-        Ok(next) => next,
-        Err(reason) => {
-            return tracing::error!(%reason, "the key index is not fed; queries by key find nothing new");
+    let mut next = loop {
+        match first_index(&shared) {
+            Ok(next) => break next,
+            Err(reason) => rest(&reason).await,
         }
     };
     loop {
-        let up_to = match applied.wait_for(|id| id.is_some_and(|id| id.index >= next)).await {
-            Ok(id) => id.map_or(next, |id| id.index + 1),
-            Err(_) => return,
+        let up_to = tokio::select! {
+            reached = applied.wait_for(|id| id.is_some_and(|id| id.index >= next)) => match reached {
+                Ok(id) => id.map_or(next, |id| id.index + 1),
+                Err(_) => return,
+            },
+            () = shared.index_damage.found.notified() => next,
         };
-        // After a checkpoint was installed the log starts later.
-        next = next.max(shared.node.log().trimmed().map_or(0, |id| id.index + 1));
-        match step(&shared, next, up_to).await {
-            Ok(reached) => next = reached,
-            Err(reason) => {
-                tracing::error!(%reason, index = next, "the key index cannot be fed; trying again");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+        let reached = match shared.index_damage.take() {
+            Some(from) => mend(&shared, from).await,
+            None => {
+                // After a checkpoint was installed the log starts later.
+                let first = shared.node.log().trimmed().map_or(0, |id| id.index + 1);
+                step(&shared, next.max(first), up_to).await
             }
+        };
+        match reached {
+            Ok(reached) => next = reached,
+            Err(reason) => rest(&reason).await,
         }
         shared.indexed.send_replace(next);
     }
+}
+
+async fn rest(reason: &str) {
+    tracing::error!(reason, "the key index cannot be fed; trying again");
+    tokio::time::sleep(RETRY_EVERY).await;
+}
+
+/// Throws away what is damaged; says from which entry on the index is to be fed again.
+async fn mend(shared: &Arc<Shared>, from: u64) -> Result<u64, String> {
+    tracing::warn!(from, "the key index is damaged; it is fed again from here");
+    let keys = shared.keys.clone();
+    let cut = tokio::task::spawn_blocking(move || keys.truncate_after(from)).await;
+    let cut = cut.map_err(|error| error.to_string()).and_then(|cut| cut.map_err(|error| error.to_string()));
+    // Until both are done there would be a gap.
+    cut.and_then(|_| first_index(shared)).inspect_err(|_| shared.index_damage.note(from))
 }
 
 /// Waits until everything that is applied now is indexed, or the time is over.
@@ -89,6 +143,10 @@ async fn index(
     message: &StoredMessage<'_>,
     physical_offset: u64,
 ) -> Result<(), String> {
+    // A step that failed half-way is done again from its start.
+    if shared.keys.last_indexed().is_some_and(|last| physical_offset <= last.physical_offset) {
+        return Ok(());
+    }
     let unique = message.property(property::UNIQ_KEY);
     let keys = message.property(property::KEYS).unwrap_or_default();
     let keys = keys.split(' ').filter(|key| !key.is_empty());
@@ -106,7 +164,13 @@ async fn index(
 async fn write(shared: &Arc<Shared>) -> Result<(), String> {
     while let Some(work) = shared.keys.take_work() {
         let done = tokio::task::spawn_blocking(move || Work::run(work)).await;
-        done.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        match done.map_err(|error| error.to_string())? {
+            Ok(()) => {}
+            Err(error) => {
+                shared.index_damage.report(&error);
+                return Err(error.to_string());
+            }
+        }
     }
     Ok(())
 }

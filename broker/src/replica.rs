@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use trireme_raft::node::{Node, Progress, StartError, Store};
 use trireme_raft::{LogId, StoredState};
@@ -28,7 +29,7 @@ use crate::indexer;
 use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild, Unit};
 use crate::queues::keys::{self, KeyIndex};
 use crate::registration;
-use crate::router::Router;
+use crate::router::{Router, forwarding};
 use crate::saver::{self, Saver};
 use crate::sequencer::Sequencer;
 use crate::state::State;
@@ -100,6 +101,10 @@ pub struct Shared {
     pub topics_changed: tokio::sync::Notify,
     /// The first entry that the key index does not contain yet.
     pub indexed: tokio::sync::watch::Sender<u64>,
+    /// Damage of the key index that is to be mended.
+    pub index_damage: indexer::Damage,
+    /// Room for requests that wait for a leader.
+    pub waiting: Arc<Semaphore>,
     /// What the broker adds to every message's properties.
     pub property_suffix: String,
     /// When this process started to serve, in milliseconds since 1970.
@@ -115,6 +120,7 @@ pub struct Broker {
     servers: Mutex<Vec<Server>>,
     addr: SocketAddr,
     tasks: Mutex<JoinSet<()>>,
+    crashed: watch::Receiver<bool>,
 }
 
 impl Broker {
@@ -149,6 +155,8 @@ impl Broker {
             remote: Client::new(ClientOptions::default(), None),
             topics_changed: tokio::sync::Notify::new(),
             indexed: tokio::sync::watch::channel(0).0,
+            index_damage: indexer::Damage::default(),
+            waiting: Arc::new(Semaphore::new(forwarding::MAX_WAITING)),
             boot_timestamp: clock.now_ms(),
             property_suffix: property_suffix(&config),
             unique_keys: UniqKeyGenerator::new(config.broker_addr().ip(), std::process::id(), salt(store_id)),
@@ -177,7 +185,11 @@ impl Broker {
         tasks.spawn(registration::run(shared.clone()));
         tasks.spawn(shared.disk.clone().watch());
         let (servers, addr) = listen(&shared)?;
-        Ok(Self { shared, saver, servers: Mutex::new(servers), addr, tasks: Mutex::new(tasks) })
+        let (tell, crashed) = watch::channel(false);
+        let mut supervisor = JoinSet::new();
+        supervisor.spawn(supervise(tasks, tell));
+        let (servers, tasks) = (Mutex::new(servers), Mutex::new(supervisor));
+        Ok(Self { shared, saver, servers, addr, tasks, crashed })
     }
 
     /// Where clients are served.
@@ -203,8 +215,12 @@ impl Broker {
     /// Resolves when the replica has stopped by itself: a failed disk, a broken invariant.
     pub async fn stopped(&self) {
         let mut leadership = self.shared.node.leadership();
+        let mut crashed = self.crashed.clone();
         // An error means that the watching task ended, which it does when Raft stopped.
-        let _ = leadership.wait_for(|now| now.role == trireme_raft::node::Role::Stopped).await;
+        tokio::select! {
+            _ = leadership.wait_for(|now| now.role == trireme_raft::node::Role::Stopped) => {}
+            _ = crashed.wait_for(|crashed| *crashed) => {}
+        }
     }
 
     /// Stops in order: takes no more requests, answers those that are open, saves the state.
@@ -214,16 +230,34 @@ impl Broker {
             server.shutdown(DRAIN).await;
         }
         self.shared.node.shutdown().await;
-        // Nothing is applied any more, so state, queues and the applied mark belong together.
-        let applied = *self.shared.node.applied().borrow();
-        if let Some(applied) = applied {
+        // Nothing is applied any more, unless apply has failed or hangs in the middle of an entry: then what
+        // was saved last is what the next start goes on from.
+        if let Some(at) = self.saver.at() {
             let parts = self.shared.state.read().checkpoint();
-            self.saver.save(applied, parts, self.shared.queues.positions());
-            self.saver.finish().await;
+            let positions = self.shared.queues.positions();
+            if self.saver.at() == Some(at) {
+                self.saver.save(at, parts, positions);
+            }
         }
+        self.saver.finish().await;
         self.tasks.lock().abort_all();
         self.shared.remote.shutdown();
     }
+}
+
+/// Waits for the replica's tasks, and tells of one that crashed: a leader whose sequencer is gone would hold
+/// the lead and serve nobody. Aborted, it aborts them.
+async fn supervise(mut tasks: JoinSet<()>, crashed: watch::Sender<bool>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            tracing::error!(%error, "a task of the replica crashed; the replica stops");
+            crashed.send_replace(true);
+        }
+    }
+    // Nobody is told that there is nothing left to wait for.
+    std::future::pending().await
 }
 
 /// As RocketMQ adds them: consumers' traces and request-reply read them.

@@ -18,6 +18,8 @@ use crate::queues::keys::KeyIndex;
 
 /// Saves are at least this far apart.
 const EVERY: Duration = Duration::from_secs(5);
+/// For the last save, when the replica stops.
+const SAVED_WITHIN: Duration = Duration::from_secs(30);
 const QUEUES: &str = "queues";
 
 /// A handle for the applier. Cheap to clone.
@@ -29,6 +31,7 @@ pub struct Saver {
 struct Shared {
     next: Mutex<Next>,
     arrived: Notify,
+    at: Mutex<Option<LogId>>,
 }
 
 /// What was handed over: the state's parts, the queues' positions, and the entry that they belong to.
@@ -46,7 +49,24 @@ impl Saver {
     /// Nothing is saved before [`Saver::run`] runs.
     pub fn new() -> Self {
         let next = Next { due: Instant::now() + EVERY, waiting: None, busy: false, done: Vec::new() };
-        Self { shared: Arc::new(Shared { next: Mutex::new(next), arrived: Notify::new() }) }
+        let shared = Shared { next: Mutex::new(next), arrived: Notify::new(), at: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// State and queues are about to change: until [`Saver::whole`] they belong to no entry.
+    pub fn changing(&self) {
+        *self.shared.at.lock() = None;
+    }
+
+    /// State and queues are exactly as of `log_id`.
+    pub fn whole(&self, log_id: LogId) {
+        *self.shared.at.lock() = Some(log_id);
+    }
+
+    /// The entry that state and queues are exactly as of. `None` while an entry is being applied, also if
+    /// that never ended: then they must not be saved, or half of the entry would be applied twice.
+    pub fn at(&self) -> Option<LogId> {
+        *self.shared.at.lock()
     }
 
     /// Whether the last save is long enough ago. Local, so it may read a clock.
@@ -78,7 +98,10 @@ impl Saver {
             let (hard, queues, keys) = (hard.clone(), queues.clone(), keys.clone());
             let saving = move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
                 queues.flush()?;
-                keys.flush()?;
+                // The index knows by itself how far it is on disk, so the state does not depend on it.
+                if let Err(error) = keys.flush() {
+                    tracing::warn!(%error, "the key index could not be flushed; a restart feeds it again");
+                }
                 hard.save_state(&StoredState { log_id: Some(log_id), parts })?;
                 Ok(())
             };
@@ -100,7 +123,7 @@ impl Saver {
         }
     }
 
-    /// Waits until what was handed over last is saved.
+    /// Waits until what was handed over last is saved, or long enough: an older save is as good.
     pub async fn finish(&self) {
         let waiting = {
             let mut next = self.shared.next.lock();
@@ -108,8 +131,8 @@ impl Saver {
             next.busy.then(|| next.done.push(tx)).map(|()| rx)
         };
         if let Some(done) = waiting {
-            // An error means that the saving task ended: then there is nothing to wait for.
-            let _ = done.await;
+            // An error means that the saving task ended or hangs: then there is nothing to wait for.
+            let _ = tokio::time::timeout(SAVED_WITHIN, done).await;
         }
     }
 }

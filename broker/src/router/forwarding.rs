@@ -6,7 +6,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,12 +20,13 @@ const FORWARDED: &str = "TRIREME_FORWARDED";
 /// In an answer: where the leader takes requests, `host:port`.
 const LEADER: &str = "LEADER_ADDR";
 
-/// Requests that wait for a leader or its answer. One more is refused.
-const MAX_WAITING: usize = 16_384;
+/// Requests of a replica that wait for a leader or its answer. One more is refused.
+pub const MAX_WAITING: usize = 16_384;
 /// Between two tries to reach a leader that is known but does not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
-
-static WAITING: AtomicUsize = AtomicUsize::new(0);
+/// Before this replica is tried again that leads but takes nothing: it has only just been elected, or hands
+/// over to another.
+const COME_BACK_AFTER: Duration = Duration::from_millis(5);
 
 /// Whether another replica passed this request on.
 pub fn is_forwarded(request: &Frame) -> bool {
@@ -58,24 +58,26 @@ pub fn leader(shared: &Shared) -> Option<String> {
 }
 
 /// Passes a request on to the leader and its answer back, waiting for a leader if there is none.
-pub fn forward(shared: Arc<Shared>, request: Frame, responder: Responder) {
-    let Some(waiting) = Waiting::enter() else {
+/// `came_back`: this replica has just refused it as one that does not lead, whatever it believes.
+pub fn forward(shared: Arc<Shared>, request: Frame, responder: Responder, came_back: bool) {
+    let Ok(waiting) = shared.waiting.clone().try_acquire_owned() else {
         let reason = format!("{MAX_WAITING} requests wait for a leader already");
         return Refusal::new(response::SERVICE_NOT_AVAILABLE, reason).reply(responder);
     };
     tokio::spawn(async move {
         let _waiting = waiting;
-        run(&shared, request, responder).await;
+        run(&shared, request, responder, came_back).await;
     });
 }
 
-async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder) {
+async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut came_back: bool) {
     let deadline = Instant::now() + Sequencer::patience();
     let mut leadership = shared.node.leadership();
     let passed_on_already = is_forwarded(&request);
     loop {
         let now = leadership.borrow_and_update().clone();
-        if now.ready {
+        let ready = now.ready && !std::mem::take(&mut came_back);
+        if ready {
             if let Ok(code) = request.request_code() {
                 dispatch(shared, code, request, responder);
             }
@@ -100,8 +102,11 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder) {
             return Refusal::new(response::SERVICE_NOT_AVAILABLE, reason).reply(responder);
         }
         // A leader that is known but cannot be reached is tried again shortly, dead or just starting.
-        let next_try =
-            if now.leader.is_some() && !passed_on_already { Instant::now() + RETRY_EVERY } else { deadline };
+        let next_try = match now.leader {
+            _ if now.ready => Instant::now() + COME_BACK_AFTER,
+            Some(_) if !passed_on_already => Instant::now() + RETRY_EVERY,
+            _ => deadline,
+        };
         tokio::select! {
             changed = leadership.changed() => if changed.is_err() {
                 return Refusal::new(response::SERVICE_NOT_AVAILABLE, "the replica is stopping").reply(responder);
@@ -117,21 +122,4 @@ fn pass_back(answer: Frame, leader: &str, responder: Responder) {
     back.ext = answer.ext;
     back.ext.set(LEADER, leader);
     responder.reply(back);
-}
-
-/// A place among those that wait.
-struct Waiting;
-
-impl Waiting {
-    fn enter() -> Option<Self> {
-        let before = WAITING.fetch_add(1, Ordering::Relaxed);
-        let place = Self;
-        (before < MAX_WAITING).then_some(place)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -40,7 +40,7 @@ impl Router {
 
     /// Hands a request on that turned out to be another replica's.
     pub fn reroute(shared: &Arc<Shared>, request: Frame, responder: Responder) {
-        forwarding::forward(shared.clone(), request, responder);
+        forwarding::forward(shared.clone(), request, responder, true);
     }
 }
 
@@ -51,7 +51,7 @@ impl RequestHandler for Router {
             Err(_) => return unsupported(&request, responder),
         };
         if place(code) == Place::Leader && !self.shared.node.leadership().borrow().ready {
-            return forwarding::forward(self.shared.clone(), request, responder);
+            return forwarding::forward(self.shared.clone(), request, responder, false);
         }
         dispatch(&self.shared, code, request, responder);
     }

@@ -81,6 +81,7 @@ fn find(shared: &Shared, query: &Query) -> Result<Frame, String> {
     let candidates = shared
         .keys
         .query(&query.topic, &query.key, query.begin, query.end, query.max * 2)
+        .inspect_err(|error| shared.index_damage.report(error))
         .map_err(|error| error.to_string())?;
     let mut found: Vec<Bytes> = Vec::new();
     let mut bytes = 0;
