@@ -95,11 +95,7 @@ fn due(shared: &Shared, units: &[Unit]) -> Vec<Bytes> {
     messages
 }
 
-fn deliver_one(
-    shared: &Shared,
-    bytes: &[u8],
-    submission: &mut Submission<'_>,
-) -> Result<(), MessageError> {
+fn deliver_one(shared: &Shared, bytes: &[u8], submission: &mut Submission<'_>) -> Result<(), MessageError> {
     let message = StoredMessage::parse(bytes)?;
     let Some((topic, queue_id)) = draft::destination(&message) else { return Ok(()) };
     let Some((topic_id, queues)) =

@@ -12,6 +12,9 @@ use crate::names;
 use crate::replica::Shared;
 use crate::router::{Refusal, answer_when};
 
+/// Bytes of one group's attributes: they are in the log and in each checkpoint.
+const MAX_ATTRIBUTE_BYTES: usize = 8 * 1024;
+
 /// Makes a group with RocketMQ's defaults if it is missing. Does not wait: until it is applied the
 /// defaults hold anyway.
 pub fn auto_create(shared: &Arc<Shared>, name: &str) {
@@ -53,6 +56,9 @@ pub fn delete(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
         Ok(header) => header,
         Err(error) => return Refusal::from(error).reply(responder),
     };
+    if let Err(error) = names::check_group(header.group_name) {
+        return Refusal::from(error).reply(responder);
+    }
     let delete = DeleteGroup {
         name: header.group_name.to_owned(),
         forget_offsets: header.clean_offset.unwrap_or(false),
@@ -102,6 +108,11 @@ pub fn get_all(shared: &Arc<Shared>, responder: Responder) {
 }
 
 fn group(config: &SubscriptionGroupConfig) -> Result<Group, Refusal> {
+    let bytes: usize = config.attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > MAX_ATTRIBUTE_BYTES {
+        let reason = format!("the attributes have {bytes} bytes, at most {MAX_ATTRIBUTE_BYTES} are allowed");
+        return Err(Refusal::new(response::INVALID_PARAMETER, reason));
+    }
     let retry_queues = u32::try_from(config.retry_queue_nums).map_err(|_| {
         let reason = format!("retryQueueNums is {}, it may not be negative", config.retry_queue_nums);
         Refusal::new(response::INVALID_PARAMETER, reason)

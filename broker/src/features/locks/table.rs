@@ -8,18 +8,26 @@ use trireme_remoting::body::MessageQueue;
 
 /// RocketMQ `REBALANCE_LOCK_MAX_LIVE_TIME`.
 const EXPIRES_AFTER: Duration = Duration::from_secs(60);
-/// Locks held at a replica. Above it no new ones are given.
+/// Locks held at a replica. Above it those that are over are forgotten, and then no new ones are given.
 const MAX_LOCKS: usize = 1_000_000;
 
 /// The locks of a replica.
-#[derive(Default)]
 pub struct Locks {
-    groups: Mutex<HashMap<String, BTreeMap<MessageQueue, Owner>>>,
+    groups: Mutex<Groups>,
+    max: usize,
 }
+
+type Groups = HashMap<String, BTreeMap<MessageQueue, Owner>>;
 
 struct Owner {
     client_id: String,
     renewed: Instant,
+}
+
+impl Default for Locks {
+    fn default() -> Self {
+        Self { groups: Mutex::default(), max: MAX_LOCKS }
+    }
 }
 
 impl Locks {
@@ -37,8 +45,14 @@ impl Locks {
         now: Instant,
     ) -> BTreeSet<MessageQueue> {
         let mut groups = self.groups.lock();
-        let held: usize = groups.values().map(BTreeMap::len).sum();
-        let mut room = MAX_LOCKS.saturating_sub(held);
+        let mut room = self.room(&groups);
+        if room < queues.len() {
+            groups.retain(|_, owners| {
+                owners.retain(|_, owner| !owner.is_over(now));
+                !owners.is_empty()
+            });
+            room = self.room(&groups);
+        }
         let owners = groups.entry(group.to_owned()).or_default();
         let mut locked = BTreeSet::new();
         for queue in queues {
@@ -51,6 +65,9 @@ impl Locks {
             room -= usize::from(!known);
             owners.insert(queue.clone(), Owner { client_id: client_id.to_owned(), renewed: now });
             locked.insert(queue.clone());
+        }
+        if owners.is_empty() {
+            groups.remove(group);
         }
         locked
     }
@@ -69,6 +86,11 @@ impl Locks {
         if owners.is_empty() {
             groups.remove(group);
         }
+    }
+
+    /// How many locks may still be given.
+    fn room(&self, groups: &Groups) -> usize {
+        self.max.saturating_sub(groups.values().map(BTreeMap::len).sum())
     }
 }
 
@@ -99,6 +121,15 @@ mod tests {
         assert_eq!(locks.lock("g", "c2", &queues(&[1]), now), queues(&[]), "only the owner unlocks");
         locks.unlock("g", "c1", &queues(&[1]));
         assert_eq!(locks.lock("g", "c2", &queues(&[1]), now), queues(&[1]));
+    }
+
+    #[test]
+    fn locks_that_are_over_make_room() {
+        let locks = Locks { max: 2, ..Locks::new() };
+        let start = Instant::now();
+        assert_eq!(locks.lock("g", "c1", &queues(&[0, 1, 2]), start), queues(&[0, 1]));
+        assert_eq!(locks.lock("h", "c2", &queues(&[0]), start), queues(&[]), "no room");
+        assert_eq!(locks.lock("h", "c2", &queues(&[0]), start + EXPIRES_AFTER), queues(&[0]));
     }
 
     #[test]

@@ -86,7 +86,8 @@ fn plan(shared: &Shared, request: &Frame) -> Result<Option<Plan>, Refusal> {
             properties: text,
         }));
     }
-    let level = if header.delay_level == 0 { 3 + message.reconsume_times } else { header.delay_level };
+    let level =
+        if header.delay_level == 0 { message.reconsume_times.saturating_add(3) } else { header.delay_level };
     properties::set(&mut text, property::DELAY_TIME_LEVEL, &level.to_string());
     Ok(Some(Plan {
         original: original.clone(),
@@ -111,7 +112,7 @@ async fn store(shared: &Arc<Shared>, plan: Plan) -> Result<(), SubmitError> {
     let mut fields = StoredMessageFields {
         topic: &plan.topic,
         queue_id,
-        reconsume_times: message.reconsume_times + 1,
+        reconsume_times: message.reconsume_times.saturating_add(1),
         properties: &plan.properties,
         store_host: shared.config.broker_addr(),
         ..StoredMessageFields::from(message)

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use trireme_remoting::headers::SendHeader;
 use trireme_remoting::message::{
-    BatchItems, StoredMessageFields, body_crc, properties, property, sys_flag, tags_code,
+    BatchItem, BatchItems, StoredMessageFields, body_crc, properties, property, sys_flag, tags_code,
 };
 use trireme_remoting::{Frame, Responder, response};
 
@@ -17,6 +17,10 @@ use crate::names;
 use crate::replica::Shared;
 use crate::router::{Refusal, Router, born_host};
 use crate::sequencer::{Submission, SubmitError, Waiter};
+
+/// Messages of one batch. Each is stored with a header of its own, which for tiny messages is many times their
+/// size; and all must fit in one entry.
+const MAX_BATCH: usize = 16_384;
 
 /// Stores a producer's message or batch; the answer comes when it is applied.
 pub fn send(shared: &Arc<Shared>, request: Frame, responder: Responder) {
@@ -61,6 +65,7 @@ fn make_topic_first(shared: &Arc<Shared>, put: PutTopic, request: Frame, respond
         match topics::make(&shared, put).await {
             // The topic is there now, so this does not come back here.
             Ok(()) => send(&shared, request, responder),
+            Err(SubmitError::NotLeader) => Router::reroute(&shared, request, responder),
             Err(error) => responder.reply(Frame::response(error.code()).with_remark(error.to_string())),
         }
     });
@@ -77,6 +82,8 @@ struct Prepared<'a> {
     store_host: SocketAddr,
     shared: &'a Shared,
     is_batch: bool,
+    /// Of a message that is no batch: the longest calculation, done before the sequencer's lock is taken.
+    body_crc: u32,
 }
 
 impl<'a> Prepared<'a> {
@@ -103,7 +110,19 @@ impl<'a> Prepared<'a> {
         };
         let born_host = born_host(request, responder);
         let store_host = shared.config.broker_addr();
-        Ok(Self { header, body, topic, topic_id, queue_id, born_host, store_host, shared, is_batch })
+        let body_crc = if is_batch { 0 } else { body_crc(body) };
+        Ok(Self {
+            header,
+            body,
+            topic,
+            topic_id,
+            queue_id,
+            born_host,
+            store_host,
+            shared,
+            is_batch,
+            body_crc,
+        })
     }
 
     /// Encodes the request's messages, once, into the entry.
@@ -111,11 +130,12 @@ impl<'a> Prepared<'a> {
         let suffix = &self.shared.property_suffix;
         if !self.is_batch {
             let properties = self.header.properties.unwrap_or_default();
-            return self.message(submission, self.header.flag, self.body, properties, suffix);
+            let item = BatchItem { flag: self.header.flag, body: self.body, properties };
+            return self.message(submission, item, self.body_crc, suffix);
         }
         for item in BatchItems::new(self.body) {
             let item = item?;
-            self.message(submission, item.flag, item.body, item.properties, suffix)?;
+            self.message(submission, item, body_crc(item.body), suffix)?;
         }
         Ok(())
     }
@@ -123,15 +143,14 @@ impl<'a> Prepared<'a> {
     fn message(
         &self,
         submission: &mut Submission<'_>,
-        flag: i32,
-        body: &[u8],
-        text: &str,
+        BatchItem { flag, body, properties: text }: BatchItem<'_>,
+        body_crc: u32,
         suffix: &str,
     ) -> Result<(), trireme_remoting::message::MessageError> {
         let seen = scan(text);
         let rewritten = rewrite(text, &seen, self.shared);
         let mut fields = StoredMessageFields {
-            body_crc: body_crc(body),
+            body_crc,
             queue_id: self.queue_id,
             flag,
             queue_offset: 0,
@@ -222,6 +241,9 @@ fn check(shared: &Shared, header: &SendHeader<'_>, body: &[u8], is_batch: bool) 
             return illegal("a batch may not hold delayed messages".to_owned());
         }
         count += 1;
+        if count > MAX_BATCH {
+            return illegal(format!("the batch has more than {MAX_BATCH} messages"));
+        }
     }
     if count == 0 { illegal("the batch is empty".to_owned()) } else { Ok(()) }
 }

@@ -17,6 +17,8 @@ use crate::state::State;
 
 /// Queues of one topic.
 const MAX_QUEUES: u32 = 16_384;
+/// Bytes of one topic's attributes: they are in the log, in each checkpoint and at each name server.
+const MAX_ATTRIBUTE_BYTES: usize = 8 * 1024;
 
 /// Makes a topic and waits until it is applied; name servers are told.
 pub async fn make(shared: &Arc<Shared>, put: PutTopic) -> Result<(), SubmitError> {
@@ -65,8 +67,19 @@ pub fn inherited(
         ));
     }
     let asked = u32::try_from(header.default_topic_queue_nums).unwrap_or(1).max(1);
-    let queues = asked.min(default.write_queues).min(shared.config.default_topic_queues.max(1));
+    let queues = asked.min(offered(shared, default));
     Ok(PutTopic { sys_flag: default.sys_flag, ..plain(name, queues, default.perm & !perm::INHERIT) })
+}
+
+/// The queues that a topic offers to one that is made after it. How many `TBW102` offers is set by each
+/// broker; the name servers are told the same number, for a producer picks one of so many queues before the
+/// topic is there.
+fn offered(shared: &Shared, default: &Topic) -> u32 {
+    if &*default.name == names::AUTO_CREATE_TOPIC {
+        shared.config.default_topic_queues.clamp(1, MAX_QUEUES)
+    } else {
+        default.write_queues
+    }
 }
 
 /// Code 17.
@@ -130,6 +143,11 @@ fn changed(
             }
         }
     }
+    let bytes: usize = attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > MAX_ATTRIBUTE_BYTES {
+        let reason = format!("the attributes have {bytes} bytes, at most {MAX_ATTRIBUTE_BYTES} are allowed");
+        return Err(Refusal::new(response::INVALID_PARAMETER, reason));
+    }
     Ok(attributes)
 }
 
@@ -162,7 +180,7 @@ pub fn get_one(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
         Ok(header) => header,
         Err(error) => return Refusal::from(error).reply(responder),
     };
-    let found = shared.state.read().topics.get(header.topic).map(config);
+    let found = shared.state.read().topics.get(header.topic).map(|topic| shown(shared, topic));
     match found {
         Some(config) => responder.reply(Frame::response(response::SUCCESS).with_body(config.encode())),
         None => {
@@ -178,7 +196,8 @@ pub fn get_all(shared: &Arc<Shared>, responder: Responder) {
     responder.reply(Frame::response(response::SUCCESS).with_body(body));
 }
 
-/// All topics, as brokers tell name servers. The term is the version that a stale leader cannot have.
+/// All topics, as brokers tell name servers: `TBW102` only if topics may be made after it, for a route to it is
+/// what makes clients try. The term is the version that a stale leader cannot have.
 pub fn config_json(shared: &Shared, term: u64) -> TopicConfigSerializeWrapper {
     let state = shared.state.read();
     TopicConfigSerializeWrapper {
@@ -190,10 +209,20 @@ pub fn config_json(shared: &Shared, term: u64) -> TopicConfigSerializeWrapper {
         topic_config_table: state
             .topics
             .iter()
-            .map(|topic| (topic.name.to_string(), config(topic)))
+            .filter(|topic| shared.config.auto_create_topic || &*topic.name != names::AUTO_CREATE_TOPIC)
+            .map(|topic| (topic.name.to_string(), shown(shared, topic)))
             .collect(),
         ..TopicConfigSerializeWrapper::default()
     }
+}
+
+fn shown(shared: &Shared, topic: &Topic) -> TopicConfig {
+    let mut shown = config(topic);
+    if &*topic.name == names::AUTO_CREATE_TOPIC {
+        let queues = i32::try_from(offered(shared, topic)).unwrap_or(i32::MAX);
+        (shown.read_queue_nums, shown.write_queue_nums) = (queues, queues);
+    }
+    shown
 }
 
 fn config(topic: &Topic) -> TopicConfig {
