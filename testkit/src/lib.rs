@@ -94,6 +94,11 @@ impl Cluster {
         self.namesrv.local_addr().to_string()
     }
 
+    /// Where clients reach a replica, running or not; `None` if there is none of that number.
+    pub fn broker_addr(&self, node: u64) -> Option<SocketAddr> {
+        self.configs.get(&node).map(BrokerConfig::broker_addr)
+    }
+
     /// The replica that leads, waited for.
     pub async fn leader(&self) -> anyhow::Result<u64> {
         let found = tokio::time::timeout(LEADER_WITHIN, async {

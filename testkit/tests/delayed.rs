@@ -1,0 +1,90 @@
+//! Delayed messages that are due together.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use trireme_remoting::headers::{PULL_SUBSCRIPTION, PULL_SUSPEND, PullRequest, PullResponse, SendHeader};
+use trireme_remoting::message::{StoredMessage, properties, property};
+use trireme_remoting::{Client, ClientOptions, Frame, RequestCode, response};
+use trireme_testkit::Cluster;
+
+const TOPIC: &str = "Delayed";
+const WITHIN: Duration = Duration::from_secs(30);
+
+fn header(properties: &str) -> SendHeader<'_> {
+    SendHeader {
+        producer_group: "producers",
+        topic: TOPIC,
+        default_topic: "TBW102",
+        default_topic_queue_nums: 1,
+        queue_id: 0,
+        sys_flag: 0,
+        born_timestamp: 1,
+        flag: 0,
+        properties: Some(properties),
+        reconsume_times: None,
+        unit_mode: None,
+        max_reconsume_times: None,
+        batch: None,
+        broker_name: None,
+    }
+}
+
+async fn pull(client: &Client, broker: &str, from: i64) -> Frame {
+    let header = PullRequest {
+        consumer_group: "consumers",
+        topic: TOPIC,
+        queue_id: 0,
+        queue_offset: from,
+        max_msg_nums: 32,
+        sys_flag: PULL_SUSPEND | PULL_SUBSCRIPTION,
+        commit_offset: 0,
+        suspend_timeout_millis: 10_000,
+        subscription: Some("*"),
+        sub_version: 0,
+        expression_type: None,
+        max_msg_bytes: None,
+        request_source: None,
+        proxy_forward_client_id: None,
+    };
+    let request = Frame::request(RequestCode::PullMessage).with_ext(header.to_ext());
+    client.invoke(broker, request, WITHIN).await.unwrap()
+}
+
+/// Together they are more than an entry holds, a segment being 16 MiB: each is delivered all the same, once
+/// and in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_that_are_due_together_are_delivered() {
+    const COUNT: u8 = 5;
+    let cluster = Cluster::start(1).await.unwrap();
+    let broker = cluster.broker_addr(1).unwrap().to_string();
+    let client = Client::new(ClientOptions::default(), None);
+    let mut text = String::new();
+    properties::append(&mut text, property::DELAY_TIME_LEVEL, "1");
+    let sends = (0..COUNT).map(|number| {
+        let body = vec![number; 3 * 1024 * 1024];
+        let request =
+            Frame::request(RequestCode::SendMessageV2).with_ext(header(&text).to_ext_v2()).with_body(body);
+        client.invoke(&broker, request, WITHIN)
+    });
+    for send in sends {
+        let answer = send.await.unwrap();
+        assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
+    }
+    let mut delivered = Vec::new();
+    while delivered.len() < usize::from(COUNT) {
+        let answer = pull(&client, &broker, i64::try_from(delivered.len()).unwrap()).await;
+        assert_eq!(answer.code, response::SUCCESS, "{delivered:?} came, then nothing: {:?}", answer.remark);
+        assert!(PullResponse::from_ext(&answer.ext).unwrap().max_offset <= i64::from(COUNT));
+        let mut rest = answer.body.as_slice();
+        while !rest.is_empty() {
+            let message = StoredMessage::parse(rest).unwrap();
+            delivered.push(message.body[0]);
+            rest = &rest[StoredMessage::size(rest).unwrap()..];
+        }
+    }
+    assert_eq!(delivered, (0..COUNT).collect::<Vec<_>>());
+    client.shutdown();
+    cluster.shutdown().await;
+}
