@@ -20,3 +20,5 @@ mod wire;
 
 mod bad_input;
 mod failover;
+mod state;
+mod two_groups;

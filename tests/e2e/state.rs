@@ -1,0 +1,191 @@
+//! What is no message and must survive a leader all the same: consumers' positions, delays, retries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use trireme_client::{
+    ConsumeFrom, ConsumeOutcome, Message, MessageBatch, MessageQueue, ProducerConfig, PullConsumerConfig,
+    PushConsumerConfig, ReceivedMessage,
+};
+use trireme_remoting::message::{properties, property};
+
+use crate::harness::{Cluster, eventually, until};
+use crate::history::{Attempt, Id, Outcome};
+use crate::load::outcome_of_one;
+use crate::wire;
+
+fn queue(topic: &str, id: i32) -> MessageQueue {
+    MessageQueue::new(topic, "broker-a", id)
+}
+
+/// Positions are committed all the time while leaders die. What was acknowledged is never taken back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn positions_of_consumers() {
+    let mut cluster = Cluster::start().await;
+    cluster.topic("read", 4).await;
+    let client = cluster.client();
+    let consumer = Arc::new(client.pull_consumer(PullConsumerConfig::new("readers")).unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+    let (tried, acked) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+    let committing = {
+        let (consumer, stop, tried, acked) = (consumer.clone(), stop.clone(), tried.clone(), acked.clone());
+        tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let next = tried.fetch_add(1, Ordering::SeqCst) + 1;
+                // An error means that the outcome is unknown.
+                if consumer.commit(&queue("read", 3), next).await.is_ok() {
+                    acked.fetch_max(next, Ordering::SeqCst);
+                }
+            }
+        })
+    };
+    for _ in 0..2 {
+        let before = acked.load(Ordering::SeqCst);
+        eventually("positions are committed", async || acked.load(Ordering::SeqCst) > before + 10).await;
+        let leader = cluster.leader().await;
+        cluster.kill(leader).await;
+        let floor = acked.load(Ordering::SeqCst);
+        let told =
+            until("a new leader answers", async || consumer.committed(&queue("read", 3)).await.ok()).await;
+        let (told, ceiling) = (told.unwrap_or(0), tried.load(Ordering::SeqCst));
+        assert!((floor..=ceiling).contains(&told), "{told} is told, {floor} was acknowledged");
+        cluster.restart(leader);
+        cluster.caught_up(leader).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    committing.await.unwrap();
+    let told = consumer.committed(&queue("read", 3)).await.unwrap();
+    println!("{} of {told:?} positions acknowledged", acked.load(Ordering::SeqCst));
+    cluster.kill_all().await;
+    (0..3).for_each(|at| cluster.restart(at));
+    let again =
+        until("the group leads again", async || consumer.committed(&queue("read", 3)).await.ok()).await;
+    assert_eq!(again, told);
+    cluster.assert_healthy();
+}
+
+const DELAYED: u32 = 120;
+
+/// Messages become due around the time at which their leader dies: each comes once, and none too early.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delayed_messages() {
+    let mut cluster = Cluster::start().await;
+    cluster.topic("later", 2).await;
+    let delay = properties::build([(property::DELAY_TIME_LEVEL, "1")]);
+    let mut attempts = Vec::new();
+    let mut killed = None;
+    let started = Instant::now();
+    for seq in 0..DELAYED {
+        let leader = cluster.leader().await;
+        // One is due each 15 ms; this is in the middle of them.
+        if killed.is_none() && started.elapsed() > Duration::from_millis(1_500) {
+            cluster.kill(leader).await;
+            killed = Some(leader);
+        }
+        let id = Id { client: 0, seq };
+        let request =
+            wire::send_request(&queue("later", i32::try_from(seq % 2).unwrap()), id.body(10), &delay);
+        let started = Instant::now();
+        let answer = wire::ask(&cluster.remote, cluster.replicas[leader].addr, request).await;
+        let outcome = outcome_of_one(&queue("later", i32::try_from(seq % 2).unwrap()), answer);
+        attempts.push(Attempt { id, is_single: true, started, ended: Instant::now(), outcome });
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    cluster.restart(killed.expect("sending takes longer than that"));
+    let acked: BTreeSet<Id> =
+        attempts.iter().filter(|sent| sent.place().is_some()).map(|sent| sent.id).collect();
+    assert!(acked.len() > 50, "{} acknowledged", acked.len());
+
+    let client = cluster.client();
+    let consumer = client.pull_consumer(PullConsumerConfig::new("late")).unwrap();
+    let mut found: BTreeMap<Id, Vec<ReceivedMessage>> = BTreeMap::new();
+    eventually("all are delivered", async || {
+        found = BTreeMap::new();
+        for id in 0..2 {
+            let mut offset = 0;
+            loop {
+                let page = consumer.pull(&queue("later", id), offset, 1024).await.unwrap();
+                offset = page.next_offset;
+                if page.messages.is_empty() {
+                    break;
+                }
+                for message in page.messages {
+                    found.entry(Id::of(&message.body).unwrap()).or_default().push(message);
+                }
+            }
+        }
+        acked.iter().all(|id| found.contains_key(id))
+    })
+    .await;
+    for (id, copies) in &found {
+        let attempt = &attempts[id.seq as usize];
+        assert_eq!(copies.len(), 1, "{attempt:?} came {} times: {copies:?}", copies.len());
+        assert_ne!(attempt.outcome, Outcome::Refused, "{attempt:?} came");
+        let waited = copies[0].store_timestamp - copies[0].born_timestamp;
+        assert!(waited >= 1_000, "{attempt:?} came after {waited} ms");
+    }
+    cluster.caught_up(killed.unwrap_or(0)).await;
+    cluster.assert_healthy();
+}
+
+/// Messages fail and come again while their leader dies. Those that always fail end as dead letters, the others
+/// are consumed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_and_dead_letters() {
+    let mut cluster = Cluster::start().await;
+    cluster.topic("tried", 4).await;
+    let client = cluster.client();
+    let producer = client.producer(ProducerConfig::new("tried")).unwrap();
+    let consumed: Arc<Mutex<BTreeSet<Id>>> = Arc::default();
+    let failures = Arc::new(AtomicI64::new(0));
+    let listener = {
+        let (consumed, failures) = (consumed.clone(), failures.clone());
+        move |messages: MessageBatch| {
+            let message = &messages[0];
+            let id = Id::of(&message.body).unwrap();
+            // Every third never succeeds, the others do at the second time.
+            let fails = id.seq.is_multiple_of(3) || message.reconsume_times == 0;
+            if fails {
+                failures.fetch_add(1, Ordering::SeqCst);
+            } else {
+                consumed.lock().insert(id);
+            }
+            async move { if fails { ConsumeOutcome::RetryAtLevel(1) } else { ConsumeOutcome::Commit } }
+        }
+    };
+    let config = PushConsumerConfig {
+        consume_from: ConsumeFrom::First,
+        max_reconsume_times: Some(1),
+        commit_interval: Duration::from_millis(500),
+        ..PushConsumerConfig::new("triers").subscribe("tried", "*")
+    };
+    let consumer = client.consume(config, listener).await.unwrap();
+    let mut sent = BTreeSet::new();
+    for seq in 0..60 {
+        let id = Id { client: 0, seq };
+        producer.send(Message::new("tried", id.body(10))).await.unwrap();
+        sent.insert(id);
+    }
+    eventually("messages fail", async || failures.load(Ordering::SeqCst) >= 30).await;
+    let leader = cluster.leader().await;
+    cluster.kill(leader).await;
+    let (hopeless, good): (BTreeSet<Id>, BTreeSet<Id>) = sent.iter().partition(|id| id.seq.is_multiple_of(3));
+    eventually("the others are consumed", async || *consumed.lock() == good).await;
+    cluster.restart(leader);
+    let dead = queue("%DLQ%triers", 0);
+    let mut letters = Vec::new();
+    eventually("those that fail are dead letters", async || {
+        let leader = cluster.leader().await;
+        let addr = cluster.replicas[leader].addr;
+        letters =
+            wire::pull_all(&cluster.remote, addr, std::slice::from_ref(&dead)).await.remove(&dead).unwrap();
+        letters.iter().map(|body| Id::of(body).unwrap()).collect::<BTreeSet<Id>>() == hopeless
+    })
+    .await;
+    println!("{} dead letters for {} messages", letters.len(), hopeless.len());
+    consumer.shutdown().await;
+    cluster.assert_healthy();
+}
