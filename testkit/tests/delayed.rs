@@ -11,6 +11,8 @@ use trireme_testkit::Cluster;
 
 const TOPIC: &str = "Delayed";
 const WITHIN: Duration = Duration::from_secs(30);
+/// The second level.
+const DELAY: Duration = Duration::from_secs(5);
 
 fn header(properties: &str) -> SendHeader<'_> {
     SendHeader {
@@ -61,7 +63,7 @@ async fn large_messages_that_are_due_together_are_delivered() {
     let broker = cluster.broker_addr(1).unwrap().to_string();
     let client = Client::new(ClientOptions::default(), None);
     let mut text = String::new();
-    properties::append(&mut text, property::DELAY_TIME_LEVEL, "1");
+    properties::append(&mut text, property::DELAY_TIME_LEVEL, "2");
     let sends = (0..COUNT).map(|number| {
         let body = vec![number; 3 * 1024 * 1024];
         let request =
@@ -72,6 +74,11 @@ async fn large_messages_that_are_due_together_are_delivered() {
         let answer = send.await.unwrap();
         assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
     }
+    // Nobody delivers until all of them are due.
+    cluster.stop(1).await;
+    tokio::time::sleep(DELAY).await;
+    cluster.restart(1).await.unwrap();
+    cluster.leader().await.unwrap();
     let mut delivered = Vec::new();
     while delivered.len() < usize::from(COUNT) {
         let answer = pull(&client, &broker, i64::try_from(delivered.len()).unwrap()).await;
