@@ -1,0 +1,89 @@
+//! A development cluster as its users have it: the binary, started on a directory of its own.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Reserve for machines that do ten other things.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test.
+pub fn trireme() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_trireme"))
+}
+
+/// `trireme dev`: a name server and three replicas. Dropping it kills them all.
+pub struct Dev {
+    process: Child,
+    pub dir: TempDir,
+    pub namesrv: String,
+}
+
+impl Dev {
+    /// Starts a cluster with small segments; returns when it has a leader.
+    pub fn start() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let port = free_ports();
+        let log = std::fs::File::create(dir.path().join("dev.out")).expect("a file for its output");
+        let mut command = trireme();
+        command.args(["dev", "--segment-bytes", "8388608", "--namesrv-port", &port.to_string()]);
+        command.args(["--port", &(port + 10).to_string(), "--dir"]).arg(dir.path());
+        // Its standard input stays open, and its replicas end with it.
+        command.stdin(Stdio::piped()).stdout(log);
+        let process = command.spawn().expect("the binary was built for this test");
+        let dev = Self { process, dir, namesrv: format!("127.0.0.1:{port}") };
+        let deadline = Instant::now() + PATIENCE;
+        while !dev.says().contains("ready") {
+            assert!(Instant::now() < deadline, "no leader after {PATIENCE:?}: {}", dev.says());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        dev
+    }
+
+    fn says(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("dev.out")).unwrap_or_default()
+    }
+
+    /// The directory of a replica, from 1.
+    pub fn store(&self, node: u32) -> PathBuf {
+        self.dir.path().join(format!("broker-a-{node}"))
+    }
+
+    /// Stops all in order; the files stay.
+    pub fn stop(&mut self) {
+        let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.expect("a running process has a number");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours to signal");
+        self.process.wait().expect("it is our child");
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // Errors mean that it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The first of 50 neighbouring ports that were free a moment ago, below those that the system gives to clients.
+fn free_ports() -> u16 {
+    let begin = 12_000 + (std::process::id() % 300) as u16 * 50;
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (begin..30_000)
+        .step_by(50)
+        .find(|first| (*first..first + 50).step_by(5).all(|port| free(&port)))
+        .expect("a machine with ports")
+}
+
+/// Runs `trireme dump --store STORE ARGS`.
+#[allow(
+    dead_code,
+    reason = "each test binary has its own copy of this module, and one of them dumps nothing"
+)]
+pub fn dump(store: &Path, args: &[&str]) -> Output {
+    trireme().arg("dump").arg("--store").arg(store).args(args).output().expect("the binary was built")
+}
