@@ -16,14 +16,18 @@ use crate::producer::{Producer, ProducerConfig};
 ///
 /// One per process is enough, except that consumers of the same group need one each.
 ///
-/// ```no_run
+/// ```
 /// use trireme_client::{Client, ClientConfig, Message, ProducerConfig};
 ///
-/// # async fn example() -> Result<(), trireme_client::ClientError> {
-/// let client = Client::new(ClientConfig::new("127.0.0.1:9876"))?;
+/// # #[tokio::main]
+/// # async fn main() -> anyhow::Result<()> {
+/// # let cluster = trireme_testkit::Cluster::start(1).await?;
+/// # let name_server = cluster.namesrv();
+/// let client = Client::new(ClientConfig::new(&name_server))?;
 /// let producer = client.producer(ProducerConfig::new("shipyard"))?;
 /// let result = producer.send(Message::new("ships", "trireme")).await?;
 /// println!("{} is at {} in {}", result.msg_id, result.queue_offset, result.queue);
+/// # assert_eq!(result.queue_offset, 0);
 /// producer.shutdown().await;
 /// client.shutdown();
 /// # Ok(())

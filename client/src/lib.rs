@@ -10,6 +10,8 @@
 //!                    trireme_remoting::Client               one connection per address
 //! ```
 //!
+//! Start with a [`Client`]: it makes producers, consumers and admins, and its page shows how.
+//!
 //! It speaks to Apache RocketMQ as well as to Trireme. Against Trireme it follows leadership: any replica takes
 //! any request and names the leader in its answer, the client goes there directly from then on; when a replica
 //! does not answer, the group's others are asked at once, without waiting for a new route.

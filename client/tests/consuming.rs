@@ -318,6 +318,20 @@ async fn an_ordered_queue_is_locked_first_and_given_back_last() {
 }
 
 #[tokio::test]
+async fn a_new_leader_hears_of_the_group_and_its_locks_at_once() {
+    let cluster = Cluster::start(&[("g", 2)]).await;
+    let listener = |_: MessageBatch| async { OrderOutcome::Commit };
+    let consumer = client(&cluster).consume_ordered(config(), listener).await.unwrap();
+    cluster.replica(0, 0).asked(PULL, 3).await;
+    let heartbeats = cluster.replica(0, 1).seen(RequestCode::HeartBeat);
+    cluster.elect(0, Some(1));
+    // The next commit goes to the old leader, whose answer names the new one.
+    cluster.replica(0, 1).asked(RequestCode::LockBatchMq, 1).await;
+    cluster.replica(0, 1).asked(RequestCode::HeartBeat, heartbeats + 1).await;
+    consumer.shutdown().await;
+}
+
+#[tokio::test]
 async fn ordered_messages_that_fail_for_good_are_given_up() {
     let cluster = Cluster::start(&[("g", 1)]).await;
     let (tell, mut told) = mpsc::unbounded_channel();

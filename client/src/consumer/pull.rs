@@ -75,18 +75,28 @@ pub struct PullResult {
 /// Fetches messages when its user says so: from single queues with [`pull`](Self::pull), or from assigned ones
 /// with [`poll`](Self::poll). Nobody else is given the queues; nothing is committed unless asked for.
 ///
-/// ```no_run
+/// ```
 /// use std::time::Duration;
 /// use trireme_client::{Client, ClientConfig, PullConsumerConfig};
 ///
-/// # async fn example() -> Result<(), trireme_client::ClientError> {
-/// let client = Client::new(ClientConfig::new("127.0.0.1:9876"))?;
+/// # #[tokio::main]
+/// # async fn main() -> anyhow::Result<()> {
+/// # let cluster = trireme_testkit::Cluster::start(1).await?;
+/// # let name_server = cluster.namesrv();
+/// let client = Client::new(ClientConfig::new(&name_server))?;
+/// # let ships = client.producer(trireme_client::ProducerConfig::new("shipyard"))?;
+/// # for ship in ["trireme", "bireme", "raft"] {
+/// #     ships.send(trireme_client::Message::new("ships", ship).with_tag(ship)).await?;
+/// # }
 /// let mut consumer = client.pull_consumer(PullConsumerConfig::new("museum"))?;
 /// let queues = consumer.queues("ships").await?;
 /// consumer.assign(queues, "*").await?;
+/// # let mut seen = 0;
 /// for message in consumer.poll(Duration::from_secs(1)).await? {
+///     # seen += 1;
 ///     println!("{}", message.msg_id());
 /// }
+/// # assert!(seen > 0);
 /// consumer.commit_positions().await?;
 /// consumer.shutdown().await;
 /// # Ok(())

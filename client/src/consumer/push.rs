@@ -36,20 +36,34 @@ const INNER_PRODUCER: &str = "CLIENT_INNER_PRODUCER";
 /// Every message is consumed **at least once**: again after a crash, a failover or a rebalance that came between
 /// consuming it and committing that.
 ///
-/// ```no_run
+/// ```
 /// use trireme_client::{Client, ClientConfig, ConsumeOutcome, MessageBatch, PushConsumerConfig};
 ///
-/// # async fn example() -> Result<(), trireme_client::ClientError> {
-/// let client = Client::new(ClientConfig::new("127.0.0.1:9876"))?;
+/// # #[tokio::main]
+/// # async fn main() -> anyhow::Result<()> {
+/// # let cluster = trireme_testkit::Cluster::start(1).await?;
+/// # let name_server = cluster.namesrv();
+/// let client = Client::new(ClientConfig::new(&name_server))?;
+/// # let ships = client.producer(trireme_client::ProducerConfig::new("shipyard"))?;
+/// # for ship in ["trireme", "bireme", "raft"] {
+/// #     ships.send(trireme_client::Message::new("ships", ship).with_tag(ship)).await?;
+/// # }
+/// # let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
 /// let config = PushConsumerConfig::new("harbour").subscribe("ships", "trireme || bireme");
 /// let consumer = client
-///     .consume(config, |messages: MessageBatch| async move {
-///         for message in messages.iter() {
-///             println!("{}", String::from_utf8_lossy(&message.body));
+///     .consume(config, move |messages: MessageBatch| {
+///         # let tell = tell.clone();
+///         async move {
+///             for message in messages.iter() {
+///                 println!("{}", String::from_utf8_lossy(&message.body));
+///                 # tell.send(message.body.clone()).ok();
+///             }
+///             ConsumeOutcome::Commit
 ///         }
-///         ConsumeOutcome::Commit
 ///     })
 ///     .await?;
+/// # let landed = [told.recv().await, told.recv().await];
+/// # assert!(!landed.contains(&Some("raft".into())));
 /// consumer.shutdown().await;
 /// # Ok(())
 /// # }

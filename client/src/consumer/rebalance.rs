@@ -81,7 +81,7 @@ impl Rebalancer {
                 Instant::now() + every
             } else {
                 let pause = unsettled.min(every);
-                unsettled *= 2;
+                unsettled = pause * 2;
                 Instant::now() + pause
             };
             loop {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt};
 use parking_lot::RwLock;
 use tracing::{debug, info};
 use trireme_remoting::body::TopicRouteData;
@@ -12,6 +13,9 @@ use crate::error::ClientError;
 use crate::message::MessageQueue;
 use crate::route::{Broker, Leadership, PublishQueue, TopicRoute, provisional, sort};
 use crate::validate::DEFAULT_TOPIC;
+
+/// Routes that are asked for at the same time.
+const REFRESHES_AT_ONCE: usize = 32;
 
 /// Routes by topic.
 #[derive(Default)]
@@ -66,12 +70,12 @@ impl Instance {
     /// Asks for every known route now, and forgets broker groups that are in none any more.
     pub(super) async fn refresh_routes(&self) {
         let topics: Vec<Arc<str>> = self.routes.table.read().keys().cloned().collect();
-        let refreshes = topics.iter().map(|topic| async move {
-            if let Err(error) = self.refresh_route(topic).await {
+        let refreshes = stream::iter(topics).map(|topic| async move {
+            if let Err(error) = self.refresh_route(&topic).await {
                 debug!(%topic, %error, "route not refreshed");
             }
         });
-        futures_util::future::join_all(refreshes).await;
+        refreshes.buffer_unordered(REFRESHES_AT_ONCE).collect::<()>().await;
         let in_use: HashSet<Arc<str>> = {
             let table = self.routes.table.read();
             table.values().flat_map(|route| route.brokers.iter().map(|broker| broker.name.clone())).collect()
