@@ -47,7 +47,8 @@ impl Room {
     /// not fit in an empty segment, or in one message to a peer.
     pub fn fits(&self, payload_bytes: u64) -> bool {
         let frame_bytes = payload_bytes.saturating_add(FRAME_OVERHEAD);
-        frame_bytes <= self.largest && self.covers(frame_bytes, self.promised.load(Ordering::Acquire))
+        let promised = self.promised.load(Ordering::Acquire).saturating_add(frame_bytes);
+        frame_bytes <= self.largest && self.covers(promised, self.reserved)
     }
 
     /// Counts `frame_bytes` as written.
@@ -56,31 +57,86 @@ impl Room {
         Promise { bytes: frame_bytes, promised: self.promised.clone() }
     }
 
-    /// Accepts `frame_bytes` from a peer, or `None` if the disk is full.
-    pub async fn accept(&self, frame_bytes: u64) -> Option<Promise> {
-        if let Some(promise) = self.try_accept(frame_bytes) {
+    /// Accepts `frame_bytes` from a peer, or `None` if the disk is full. Only what Raft itself writes may
+    /// use the reserve: a full group still elects leaders.
+    pub async fn accept(&self, frame_bytes: u64, proposals: bool) -> Option<Promise> {
+        let keep = if proposals { self.reserved } else { 0 };
+        if let Some(promise) = self.try_accept(frame_bytes, keep) {
             return Some(promise);
         }
         // The next segment may only be missing because nobody came round to preparing it. If that
         // fails, its reason is told by the keeper, who tries too.
         let log = self.log.clone();
         let _ = tokio::task::spawn_blocking(move || log.maintain()).await;
-        self.try_accept(frame_bytes)
+        self.try_accept(frame_bytes, keep)
     }
 
-    fn try_accept(&self, frame_bytes: u64) -> Option<Promise> {
+    fn try_accept(&self, frame_bytes: u64, keep: u64) -> Option<Promise> {
         let promise = self.promise(frame_bytes);
-        let others = self.promised.load(Ordering::Acquire) - frame_bytes;
-        self.covers(frame_bytes, others).then_some(promise)
+        self.covers(self.promised.load(Ordering::Acquire), keep).then_some(promise)
     }
 
-    fn covers(&self, frame_bytes: u64, promised: u64) -> bool {
-        self.log.room() >= promised.saturating_add(frame_bytes).saturating_add(self.reserved)
+    /// Whether the log takes all that is promised, and `keep` bytes are left.
+    fn covers(&self, promised: u64, keep: u64) -> bool {
+        promised.saturating_add(keep) <= self.log.room()
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
         self.promised.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use trireme_commitlog::faulty::FaultyDisk;
+    use trireme_commitlog::{FrameBuf, LogId, Options};
+
+    use super::*;
+
+    const SEGMENT: u64 = 64 * 1024;
+
+    fn room(disk: &FaultyDisk) -> Room {
+        let log = CommitLog::open(disk.handle(), Options { segment_bytes: SEGMENT }).unwrap();
+        Room::new(Arc::new(log))
+    }
+
+    fn append(room: &Room, index: u64, payload_bytes: usize) {
+        let mut frame = FrameBuf::new(3);
+        frame.extend_from_slice(&vec![7; payload_bytes]);
+        room.log.append(LogId { term: 1, index }, frame, |_, _| {}).unwrap();
+    }
+
+    #[test]
+    fn what_is_promised_counts_until_it_is_given_back() {
+        let room = room(&FaultyDisk::new());
+        let usable = room.log.options().max_frame_bytes();
+        assert!(room.fits(usable - room.reserved - FRAME_OVERHEAD));
+        assert!(!room.fits(usable - room.reserved - FRAME_OVERHEAD + 1));
+        assert!(!room.fits(u64::MAX));
+        let half = room.promise(SEGMENT / 2);
+        assert!(room.fits(SEGMENT / 4) && !room.fits(SEGMENT / 2));
+        drop(half);
+        assert!(room.fits(SEGMENT / 2));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_takes_nothing_but_what_raft_writes() {
+        let disk = FaultyDisk::new();
+        let room = room(&disk);
+        disk.set_capacity(Some(disk.used()));
+        append(&room, 0, 40_000);
+        assert!(room.accept(20_000, true).await.is_some());
+        let accepted = room.accept(18_000, true).await.unwrap();
+        let left = room.log.room() - 18_000;
+        assert!(room.accept(left, true).await.is_none());
+        assert!(room.accept(left + 1, false).await.is_none());
+        assert!(room.accept(left, false).await.is_some());
+        drop(accepted);
+        // Space for a segment again: it is made when it is asked for.
+        disk.set_capacity(None);
+        assert!(room.accept(SEGMENT / 2, true).await.is_some());
     }
 }

@@ -293,3 +293,31 @@ fn framed(entry: Entry) -> Entry {
     assert_eq!(from_raft(&to_raft(frame.id)), id);
     crate::log_store::entry_of(frame).unwrap()
 }
+
+/// A checkpoint that ends exactly where our log ends: the log starts over at the segment where the next
+/// entry lies on every replica, not behind its own last one.
+#[tokio::test]
+async fn purging_a_whole_log_starts_it_over_at_the_checkpoint() {
+    let (guard, mut logs, mut machine) = Builder.build().await.unwrap();
+    let append = |index: u64, bytes: usize| {
+        let mut frame = FrameBuf::new(kind::NORMAL);
+        frame.extend_from_slice(&vec![1; bytes]);
+        logs.log.append(LogId { term: 1, index }, frame, |_, _| {}).unwrap()
+    };
+    append(0, 30_000);
+    append(1, 30_000);
+    assert_eq!(append(2, 30_000), SEGMENT_BYTES, "the next segment");
+    logs.log.truncate_after(Some(1)).unwrap();
+    let boundary = LogId { term: 1, index: 1 };
+    logs.save_checkpoint(boundary, SEGMENT_BYTES).unwrap();
+    logs.inner.purge(to_raft(boundary)).await.unwrap();
+    assert_eq!(logs.log.min_physical_offset(), SEGMENT_BYTES);
+    assert_eq!(logs.log.last(), Some(boundary));
+    let current = machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(current.meta.last_log_id, Some(to_raft(boundary)));
+    let mut frame = FrameBuf::new(kind::NORMAL);
+    frame.extend_from_slice(&[1; 30_000]);
+    let at = logs.log.append(LogId { term: 1, index: 2 }, frame, |_, _| {}).unwrap();
+    assert_eq!(at, SEGMENT_BYTES, "where it lies on the others");
+    drop(guard);
+}

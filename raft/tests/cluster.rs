@@ -120,9 +120,13 @@ async fn nothing_is_acknowledged_without_a_majority() {
     })
     .await;
     assert!(matches!(refused, Err(ProposeError::NotLeader { .. })), "{refused:?}");
-    for (tag, told) in &mut open {
-        assert!(told.try_recv().is_err(), "{tag} was answered without a quorum");
-    }
+    open.retain_mut(|(tag, told)| match told.try_recv() {
+        Ok(result) => {
+            assert!(result.is_err(), "{tag} was acknowledged without a quorum");
+            false
+        }
+        Err(_) => true,
+    });
     cluster.start(followers[0]).await;
     cluster.commit(9999, 100).await;
     for (_, told) in open {
@@ -178,6 +182,37 @@ async fn a_stopped_store_is_free_at_once() {
         }
         drop(open);
         acknowledged.extend(cluster.commit_many(round * 100 + 50..round * 100 + 60, 100).await);
+    }
+    cluster.assert_identical().await;
+    cluster.assert_holds(&acknowledged).await;
+    cluster.stop_all().await;
+}
+
+/// A leader that is stopped in order hands over: nobody waits for an election timeout, and no proposer
+/// hears that the outcome is unknown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_stopped_hands_over() {
+    let mut cluster = Cluster::started(SEGMENT, CALM).await;
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        cluster.settle().await;
+        let (leader, term) = cluster.leader().await;
+        let mut open = Vec::new();
+        for n in 0..100 {
+            let tag = round * 1000 + n;
+            open.push((tag, propose(cluster.node(leader), term, tag, 2000).await));
+        }
+        let since = Instant::now();
+        cluster.stop(leader).await;
+        let (next, _) = cluster.leader_after(term).await;
+        let took = since.elapsed();
+        println!("node {next} leads {took:?} after node {leader} was asked to stop");
+        assert!(took < CALM.election_max, "that is an election by timeout: {took:?}");
+        for (tag, told) in open {
+            let committed = within(PATIENCE, "a verdict", told).await.unwrap().unwrap();
+            acknowledged.push((tag, committed.log_id));
+        }
+        cluster.start(leader).await;
     }
     cluster.assert_identical().await;
     cluster.assert_holds(&acknowledged).await;

@@ -82,10 +82,20 @@ async fn a_store_of_somebody_else_is_refused() {
 }
 
 /// A replica whose store was replaced by an empty one has forgotten what it promised. Under its old id
-/// it is never part of the quorum again; not even when it is the one that makes groups.
+/// it is never part of the quorum again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_store_never_counts() {
-    for replaced in [1, 3] {
+    replaced_store(3).await;
+}
+
+/// Not even when it is the one that makes groups.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replaced_founder_never_counts() {
+    replaced_store(1).await;
+}
+
+async fn replaced_store(replaced: u64) {
+    {
         let mut cluster = Cluster::started(SEGMENT, CALM).await;
         cluster.commit_many(0..20, 100).await;
         cluster.stop(replaced).await;
@@ -122,12 +132,12 @@ async fn a_replaced_store_never_counts() {
         .await;
         assert!(matches!(refused, Err(ProposeError::NotLeader { .. })), "{refused:?}");
         for told in &mut open {
-            assert!(told.try_recv().is_err(), "acknowledged by the impostor");
+            assert!(!matches!(told.try_recv(), Ok(Ok(_))), "acknowledged by the impostor");
         }
         // And the impostor with the other one: no leader.
         cluster.stop(leader).await;
         cluster.start(other).await;
-        tokio::time::sleep(3 * CALM.election_max).await;
+        tokio::time::sleep(2 * CALM.election_max).await;
         assert!(!cluster.node(other).leadership().borrow().ready);
         let impostor = cluster.node(replaced);
         let seen = impostor.leadership().borrow().clone();

@@ -28,7 +28,7 @@ use super::wire::{
 use crate::adapter::Adapter;
 use crate::checkpoints::{Checkpoint, Stored};
 use crate::codec::{log_id, raft_log_id};
-use crate::entry::Entry;
+use crate::entry::{Entry, Payload};
 use crate::lease::Lease;
 use crate::log_store::entry_of;
 use crate::room::Room;
@@ -360,8 +360,9 @@ async fn bulk(
             return Err(wire::invalid(format!("{:?} does not belong on this lane", message.kind)));
         }
         let (mut request, number) = append_request(&message)?;
+        let proposals = request.entries.iter().any(|entry| matches!(entry.payload, Payload::Logged));
         if let Some(last) = request.entries.last_mut() {
-            last.promise = served.room.accept(message.body.len() as u64).await;
+            last.promise = served.room.accept(message.body.len() as u64, proposals).await;
             if last.promise.is_none() {
                 let busy = Outgoing::new(Kind::Append, message.id, &AppendReply::Busy, Vec::new());
                 drop(replies.send(busy).await);
