@@ -27,14 +27,22 @@ enum Command {
     Dump(cmd::dump::Args),
     /// How many messages a cluster takes, and how long each one waits.
     Bench(cmd::bench::Args),
+    /// Topics, groups, and how the cluster is.
+    Admin(cmd::admin::Args),
+    /// Send messages.
+    Send(cmd::send::Args),
+    /// Consume messages and print them.
+    Consume(cmd::consume::Args),
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = |()| ExitCode::SUCCESS;
-    // What these print shows what matters; a development cluster's replicas log to files.
-    let quiet = matches!(args.command, Command::Dev(_) | Command::Bench(_));
-    cmd::log::start(if quiet { "warn" } else { "info" });
+    cmd::log::start(match args.command {
+        Command::Namesrv(_) | Command::Broker(_) => "info",
+        // What these print shows what matters; a development cluster's replicas log to files.
+        _ => "warn",
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
@@ -44,14 +52,26 @@ fn main() -> ExitCode {
                 Command::Broker(args) => cmd::broker::run(args).await.map(done),
                 Command::Dump(args) => Ok(cmd::dump::run(args)),
                 Command::Bench(args) => cmd::bench::run(args).await.map(done),
+                Command::Admin(args) => cmd::admin::run(args).await.map(done),
+                Command::Send(args) => cmd::send::run(args).await.map(done),
+                Command::Consume(args) => cmd::consume::run(args).await.map(done),
             }
         })
     });
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("trireme: {error:#}");
+            eprintln!("trireme: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error with its causes, without those that an error above tells already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.contains(&cause) {
+        _ if told.is_empty() => cause,
+        true => told,
+        false => format!("{told}: {cause}"),
+    })
 }

@@ -255,7 +255,7 @@ impl Configured for BrokerConfig {
         problems: &mut Vec<Problem>,
         warnings: &mut Vec<Warning>,
     ) {
-        rocketmq::broker::translate(properties, problems, warnings);
+        rocketmq::broker::translate(properties, problems);
         rocketmq::addresses::translate(properties, layer, warnings);
     }
 

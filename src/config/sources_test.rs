@@ -166,10 +166,7 @@ fn wrong_values_are_refused_in_every_source() {
             "cluster is \"7\" (b.toml:1): allowed are 1 to 120 of the characters a-z A-Z 0-9 . _ - % |"
                 .to_owned(),
         ),
-        (
-            file("b.toml", "vip_port = 1"),
-            "vip_port is \"1\" (b.toml:1): expected true or false".to_owned(),
-        ),
+        (file("b.toml", "vip_port = 1"), "vip_port is \"1\" (b.toml:1): expected true or false".to_owned()),
         (
             file("b.toml", "namesrv = [\"a:1\", 2]"),
             "namesrv is \"[\\\"a:1\\\", 2]\" (b.toml:1): expected HOST:PORT, several separated by semicolons"
@@ -403,9 +400,6 @@ zzz=1
     let retention = "has no effect yet: messages are not deleted with time";
     assert_eq!(warnings(&found.warnings), [
         "namesrvAddr (b.conf:11): is ignored, its value is empty".to_owned(),
-        "flushDiskType (b.conf:3): is ignored: every message is on the disks of a majority before it is \
-         acknowledged, many with one sync"
-            .to_owned(),
         "dLegerPeers (b.conf:10): is ignored, since enableDLegerCommitLog is not true: give the replicas with \
          --replica"
             .to_owned(),
@@ -415,6 +409,9 @@ zzz=1
         format!("brokerId (b.conf:1): {leader}"),
         format!("brokerRole (b.conf:2): {leader}"),
         "storePathCommitLog (b.conf:6): is ignored: everything lies under storePathRootDir".to_owned(),
+        "flushDiskType (b.conf:3): is ignored: every message is on the disks of a majority before it is \
+         acknowledged, many with one sync"
+            .to_owned(),
         "autoCreateTopicEnabled (b.conf:8): is ignored, there is no such setting here; did you mean \
          autoCreateTopicEnable?"
             .to_owned(),

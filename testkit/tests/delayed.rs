@@ -54,11 +54,11 @@ async fn pull(client: &Client, broker: &str, from: i64) -> Frame {
     client.invoke(broker, request, WITHIN).await.unwrap()
 }
 
-/// Together they are more than an entry holds, a segment being 16 MiB: each is delivered all the same, once
+/// Together they are more than an entry can hold, a segment being 16 MiB: each is delivered all the same, once
 /// and in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_messages_that_are_due_together_are_delivered() {
-    const COUNT: u8 = 5;
+    const COUNT: u8 = 8;
     let cluster = Cluster::start(1).await.unwrap();
     let broker = cluster.broker_addr(1).unwrap().to_string();
     let client = Client::new(ClientOptions::default(), None);

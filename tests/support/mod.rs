@@ -22,6 +22,7 @@ pub struct Dev {
     pub namesrv: String,
 }
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
 impl Dev {
     /// Starts a cluster with small segments; returns when it has a leader.
     pub fn start() -> Self {

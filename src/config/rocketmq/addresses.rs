@@ -91,20 +91,18 @@ impl DLedger {
         let enabled = properties.take("enableDLegerCommitLog");
         let peers = properties.take("dLegerPeers");
         let own = properties.take("dLegerSelfId");
-        let group = properties.take("dLegerGroup");
         let Some(enabled) = enabled.filter(|enabled| enabled.value == "true") else {
             let reason =
                 "is ignored, since enableDLegerCommitLog is not true: give the replicas with --replica";
-            for property in [&peers, &own, &group].into_iter().flatten() {
+            for property in [&peers, &own].into_iter().flatten() {
                 warnings.push(Warning::new(&property.key, property.origin.clone(), reason));
             }
             return None;
         };
-        if let Some(group) = group {
-            let reason = "is ignored, a group's name is its brokerName";
-            if properties.get("brokerName").is_none_or(|name| name.value != group.value) {
-                warnings.push(Warning::new(group.key, group.origin, reason));
-            }
+        if let (Some(group), Some(name)) = (properties.get("dLegerGroup"), properties.get("brokerName"))
+            && group.value == name.value
+        {
+            properties.take("dLegerGroup");
         }
         Some(Self { enabled, peers, own })
     }

@@ -2,7 +2,7 @@
 //!
 //! Source: RocketMQ 4.9 and 5.3 `BrokerConfig`, `BrokerIdentity`, `MessageStoreConfig`, `NettyServerConfig`.
 
-use crate::config::problem::{Problem, Warning};
+use crate::config::problem::Problem;
 use crate::config::properties::{Properties, Property};
 
 const RETENTION: &str = "has no effect yet: messages are not deleted with time";
@@ -47,6 +47,7 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("storePathIndex", STORE),
     ("storeCheckpoint", STORE),
     ("abortFile", STORE),
+    ("flushDiskType", FLUSH),
     ("flushIntervalCommitLog", FLUSH),
     ("flushCommitLogLeastPages", FLUSH),
     ("flushCommitLogThoroughInterval", FLUSH),
@@ -94,14 +95,14 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("haListenPort", PEERS),
     ("haMasterAddress", PEERS),
     ("rocketmqHome", STORE),
+    ("dLegerGroup", "is ignored: a group's name is its brokerName"),
+    ("aclEnable", "is refused if true: there is no access control yet"),
 ];
 
-/// Takes properties out that depend on their values.
-pub fn translate(properties: &mut Properties, problems: &mut Vec<Problem>, warnings: &mut Vec<Warning>) {
-    if let Some(Property { key, value, origin }) = properties.take("flushDiskType")
-        && value != "SYNC_FLUSH"
-    {
-        warnings.push(Warning::new(key, origin, FLUSH));
+/// Takes properties out that ask for what is so anyway, or for what must not be ignored.
+pub fn translate(properties: &mut Properties, problems: &mut Vec<Problem>) {
+    if properties.get("flushDiskType").is_some_and(|how| how.value == "SYNC_FLUSH") {
+        properties.take("flushDiskType");
     }
     // RocketMQ's own sample files name the directory that it has anyway.
     let root = properties.get("storePathRootDir").map(|root| format!("{}/commitlog", root.value));
