@@ -79,11 +79,17 @@ impl Checkpoints {
         let body = [&header_length.to_le_bytes(), header.as_slice(), &stored.checkpoint.state].concat();
         let path = self.path(stored.checkpoint.physical_offset);
         let temporary = path.with_extension("tmp");
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(&crc32c::crc32c(&body).to_le_bytes())?;
-        file.write_all(&body)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
+        let written = fs::File::create(&temporary).and_then(|mut file| {
+            file.write_all(&crc32c::crc32c(&body).to_le_bytes())?;
+            file.write_all(&body)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)
+        });
+        if let Err(error) = written {
+            // Half a file is of no use, least of all on a full disk.
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
         fs::File::open(&self.dir)?.sync_all()
     }
 
@@ -172,5 +178,61 @@ impl Stored {
     pub fn from_snapshot(meta: &crate::types::SnapshotMeta, checkpoint: Checkpoint) -> Option<Self> {
         let log_id = from_raft(meta.last_log_id.as_ref()?);
         Some(Self { log_id, membership: meta.last_membership.clone(), checkpoint })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn stored(index: u64, physical_offset: u64) -> Stored {
+        let state = Bytes::from(vec![index as u8; 100]);
+        Stored {
+            log_id: LogId { term: 2, index },
+            membership: StoredMembership::default(),
+            checkpoint: Checkpoint { physical_offset, state },
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_listed_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path()).unwrap();
+        assert_eq!(checkpoints.newest().unwrap(), None);
+        let all = [stored(5, 1 << 20), stored(9, 10 << 20), stored(7, 2 << 20)];
+        all.iter().for_each(|one| checkpoints.save(one).unwrap());
+        assert_eq!(checkpoints.list().unwrap(), [1 << 20, 2 << 20, 10 << 20]);
+        assert_eq!(checkpoints.newest().unwrap(), Some(all[1].clone()));
+        assert_eq!(checkpoints.load(2 << 20).unwrap(), Some(all[2].clone()));
+        assert_eq!(checkpoints.load(3 << 20).unwrap(), None);
+        checkpoints.remove_before(2 << 20).unwrap();
+        assert_eq!(checkpoints.list().unwrap(), [2 << 20, 10 << 20]);
+    }
+
+    #[test]
+    fn damage_is_told_and_halves_are_swept_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path()).unwrap();
+        checkpoints.save(&stored(5, 4096)).unwrap();
+        let path = checkpoints.path(4096);
+        let sound = fs::read(&path).unwrap();
+        for cut in 0..sound.len() {
+            fs::write(&path, &sound[..cut]).unwrap();
+            assert_eq!(
+                checkpoints.load(4096).unwrap_err().kind(),
+                io::ErrorKind::InvalidData,
+                "cut at {cut}"
+            );
+        }
+        for at in 0..sound.len() {
+            let mut flipped = sound.clone();
+            flipped[at] ^= 0x10;
+            fs::write(&path, flipped).unwrap();
+            assert!(checkpoints.load(4096).is_err(), "flipped at {at}");
+        }
+        fs::write(path.with_extension("tmp"), b"half").unwrap();
+        Checkpoints::open(dir.path()).unwrap();
+        assert!(!path.with_extension("tmp").exists());
     }
 }

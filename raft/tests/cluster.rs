@@ -218,3 +218,22 @@ async fn a_leader_that_is_stopped_hands_over() {
     cluster.assert_holds(&acknowledged).await;
     cluster.stop_all().await;
 }
+
+/// A replica that is dropped without being stopped stops by itself, and lets go of its store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_replica_lets_go_of_its_store() {
+    let mut cluster = Cluster::started(SEGMENT, CALM).await;
+    let acknowledged = cluster.commit_many(0..50, 1000).await;
+    for node in [1, 2, 3] {
+        cluster.abandon(node);
+        within(PATIENCE, "the store is free", async {
+            while cluster.try_start(node).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        cluster.assert_identical().await;
+    }
+    cluster.assert_holds(&acknowledged).await;
+    cluster.stop_all().await;
+}

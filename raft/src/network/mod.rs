@@ -7,6 +7,7 @@
 
 mod client;
 mod link;
+mod requests;
 mod server;
 pub mod wire;
 

@@ -4,14 +4,17 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use trireme_commitlog::faulty::FaultyDisk;
-use trireme_commitlog::{CommitLog, FrameBuf, Options};
+use trireme_commitlog::{CommitLog, FrameBuf, LogId, Options};
 
 use super::super::link::{self, Callee, Link};
+use super::super::requests::append_request;
+use super::super::wire::{AppendHeader, Message, SnapshotHeader, VoteHeader, VoteReply};
 use super::*;
 use crate::codec::WireVote;
 use crate::config::{ClusterSettings, ReplicaConfig, Timing};
@@ -19,6 +22,7 @@ use crate::entry::kind;
 use crate::node::{Node, Progress, Store};
 use crate::proposal::Outcome;
 use crate::state_machine::{Applied, RestoreError, StateMachine};
+use crate::types::StoredMembership;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const STORE: u128 = 42;

@@ -158,6 +158,11 @@ impl Cluster {
         within(PATIENCE, "shutdown", running.shutdown()).await;
     }
 
+    /// Drops a replica without stopping it.
+    pub fn abandon(&mut self, node: u64) {
+        self.replicas.get_mut(&node).unwrap().running.take();
+    }
+
     pub async fn stop_all(&mut self) {
         for node in self.running() {
             self.stop(node).await;
