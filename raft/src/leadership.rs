@@ -1,8 +1,10 @@
 //! Who leads the group, as one replica sees it, and whether it may be proposed to.
 
+use std::time::Duration;
+
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
-use openraft::{Raft, ServerState};
+use openraft::{Instant, Raft, ServerState};
 use tokio::sync::watch;
 use trireme_commitlog::LogId;
 
@@ -48,6 +50,17 @@ impl std::fmt::Display for Role {
             Self::Stopped => "stopped",
         })
     }
+}
+
+/// Whether a quorum has answered this leader within `lease`, counted from when it was asked: until that is
+/// over nobody votes for another.
+pub(crate) fn has_lease(raft: &Raft<TypeConfig, Adapter>, lease: Duration) -> bool {
+    let answered = raft.data_metrics().borrow_watched().last_quorum_acked;
+    if answered.is_some_and(|at| at.elapsed() < lease) {
+        return true;
+    }
+    // Who is alone asks nobody.
+    raft.server_metrics().borrow_watched().membership_config.membership().voter_ids().count() == 1
 }
 
 /// Publishes who leads. A leader is ready once an entry of its own term is applied: from then on its

@@ -19,7 +19,7 @@ use crate::checkpoints::Checkpoints;
 use crate::config::ReplicaConfig;
 use crate::flusher::Flusher;
 use crate::hard_state::HardState;
-use crate::leadership::watch_leadership;
+use crate::leadership::{has_lease, watch_leadership};
 use crate::lease::{Leases, leases};
 use crate::log_store::LogStore;
 use crate::network::{self, Network, PeerServer, Served};
@@ -141,6 +141,15 @@ impl Node {
     /// Who leads, now and whenever it changes.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.inner.leadership.clone()
+    }
+
+    /// Whether this replica leads and may say so: it is ready, and within its lease no other can lead.
+    ///
+    /// What a leader answers without writing to the log, it must ask this for, at the time it answers: one
+    /// that was frozen, or that is cut off from its group, is still ready by its own lights.
+    pub fn leads(&self) -> bool {
+        let inner = &self.inner;
+        inner.leadership.borrow().ready && has_lease(&inner.raft, inner.config.timing.election_max)
     }
 
     /// The last applied entry, now and whenever it changes.

@@ -76,8 +76,8 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
     let passed_on_already = is_forwarded(&request);
     loop {
         let now = leadership.borrow_and_update().clone();
-        let ready = now.ready && !std::mem::take(&mut came_back);
-        if ready {
+        let ours = shared.node.leads() && !std::mem::take(&mut came_back);
+        if ours {
             if let Ok(code) = request.request_code() {
                 dispatch(shared, code, request, responder);
             }
@@ -103,7 +103,9 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
         }
         // A leader that is known but cannot be reached is tried again shortly, dead or just starting.
         let next_try = match now.leader {
-            _ if now.ready => Instant::now() + COME_BACK_AFTER,
+            _ if shared.node.leads() => Instant::now() + COME_BACK_AFTER,
+            // Ready, but out of touch with its group.
+            _ if now.ready => Instant::now() + RETRY_EVERY,
             Some(_) if !passed_on_already => Instant::now() + RETRY_EVERY,
             _ => deadline,
         };

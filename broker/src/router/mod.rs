@@ -50,7 +50,7 @@ impl RequestHandler for Router {
             Ok(code) => code,
             Err(_) => return unsupported(&request, responder),
         };
-        if place(code) == Place::Leader && !self.shared.node.leadership().borrow().ready {
+        if place(code) == Place::Leader && !self.shared.node.leads() {
             return forwarding::forward(self.shared.clone(), request, responder, false);
         }
         dispatch(&self.shared, code, request, responder);

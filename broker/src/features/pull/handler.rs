@@ -32,7 +32,7 @@ const FORWARDED_SUSPEND: Duration = Duration::from_secs(1);
 /// A follower may not know yet what the client saw at the leader: the subscription, the topic, or the
 /// message that it pulled last. Telling it so would set it back, so the leader is asked instead.
 pub fn pull(shared: &Arc<Shared>, request: Frame, responder: Responder) {
-    let behind = !shared.node.leadership().borrow().ready && !is_forwarded(&request);
+    let behind = !shared.node.leads() && !is_forwarded(&request);
     let Pull { queue, offset, limits, filter, suspend } = match prepare(shared, &request) {
         Ok(pull) => pull,
         Err(_) if behind => return ask_leader(shared, request, responder),
