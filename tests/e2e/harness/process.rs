@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// A process that was asked to stop has this long.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -16,19 +16,21 @@ pub struct Process {
     args: Vec<String>,
     log: PathBuf,
     child: Option<Child>,
+    /// Held open: a replica ends when it closes, so that none outlives its test.
+    stdin: Option<ChildStdin>,
 }
 
 impl Process {
     /// A process of `trireme` with these arguments that is not running; what it prints goes to `log`.
     pub fn new(args: Vec<String>, log: PathBuf) -> Self {
-        Self { args, log, child: None }
+        Self { args, log, child: None, stdin: None }
     }
 
     /// Starts it.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "it runs already: {:?}", self.args);
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_trireme"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_trireme"))
             .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
@@ -36,6 +38,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
+        self.stdin = child.stdin.take();
         self.child = Some(child);
     }
 
