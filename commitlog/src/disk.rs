@@ -23,6 +23,8 @@ pub struct DiskDir {
     path: PathBuf,
     /// Holds the lock; also what `sync_dir` syncs.
     handle: File,
+    /// Files are opened for writing too.
+    writable: bool,
 }
 
 impl DiskDir {
@@ -34,15 +36,15 @@ impl DiskDir {
         fs::create_dir_all(&path)?;
         let handle = File::open(&path)?;
         handle.try_lock()?;
-        Ok(DiskDir { path, handle })
+        Ok(DiskDir { path, handle, writable: true })
     }
 
     /// Opens an existing `path` without locking it: for [`crate::inspect`], which changes nothing, beside whoever holds
-    /// the lock. A log must not be opened in it.
+    /// the lock. Its files are opened for reading only, so the right to read is enough. A log must not be opened in it.
     pub fn open_to_inspect(path: impl AsRef<Path>) -> io::Result<DiskDir> {
         let path = path.as_ref().to_path_buf();
         let handle = File::open(&path)?;
-        Ok(DiskDir { path, handle })
+        Ok(DiskDir { path, handle, writable: false })
     }
 }
 
@@ -61,13 +63,21 @@ impl LogDir for DiskDir {
     fn create(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>> {
         let path = self.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        Ok(Arc::new(DiskSegment { path, open: Mutex::new(Open { file: Some(Arc::new(file)), map: None }) }))
+        Ok(Arc::new(DiskSegment {
+            path,
+            writable: true,
+            open: Mutex::new(Open { file: Some(Arc::new(file)), map: None }),
+        }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>> {
         let path = self.path.join(name);
         fs::metadata(&path)?;
-        Ok(Arc::new(DiskSegment { path, open: Mutex::new(Open { file: None, map: None }) }))
+        Ok(Arc::new(DiskSegment {
+            path,
+            writable: self.writable,
+            open: Mutex::new(Open { file: None, map: None }),
+        }))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -88,6 +98,7 @@ impl LogDir for DiskDir {
 #[derive(Debug)]
 struct DiskSegment {
     path: PathBuf,
+    writable: bool,
     open: Mutex<Open>,
 }
 
@@ -103,7 +114,7 @@ impl DiskSegment {
         if let Some(file) = &open.file {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(OpenOptions::new().read(true).write(true).open(&self.path)?);
+        let file = Arc::new(OpenOptions::new().read(true).write(self.writable).open(&self.path)?);
         open.file = Some(Arc::clone(&file));
         Ok(file)
     }

@@ -10,7 +10,7 @@ use support::*;
 use trireme_commitlog::faulty::FaultyDisk;
 use trireme_commitlog::frame::FrameError;
 use trireme_commitlog::inspect::{self, Item, Slot};
-use trireme_commitlog::{CommitLog, DiskDir};
+use trireme_commitlog::{CommitLog, DiskDir, LogDir};
 
 fn items(disk: &FaultyDisk, base: u64) -> Vec<Item> {
     inspect::items(&*disk.handle(), base, SEGMENT).unwrap().map(Result::unwrap).collect()
@@ -78,4 +78,6 @@ fn beside_a_running_log() {
     fill(&log, 1, 100);
     assert_eq!(inspect::items(&dir, 0, SEGMENT).unwrap().count(), 5);
     assert!(DiskDir::open_to_inspect(path.path().join("nowhere")).is_err());
+    // Whoever only looks cannot write, by mistake or otherwise.
+    assert!(dir.open("mark").unwrap().write_at(0, b"x").is_err());
 }
