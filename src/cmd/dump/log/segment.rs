@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use trireme_commitlog::SegmentIo;
 use trireme_commitlog::frame::{FrameError, HEADER_LEN, Header};
 use trireme_commitlog::inspect::{Item, Items};
 
