@@ -11,8 +11,9 @@ use crate::config;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A file of settings: TOML, or RocketMQ's properties if its name ends with .conf or .properties.
-    #[arg(long, value_name = "FILE", env = "TRIREME_CONFIG")]
+    /// A file of settings: TOML, or RocketMQ's properties if its name ends with .conf or .properties. The variable
+    /// TRIREME_CONFIG may name it as well.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print the settings as they are in effect, with what they mean, and end.
     #[arg(long)]
@@ -25,8 +26,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let sources = config::Sources::new(args.config.as_deref(), args.flags.layer);
-    let Some(config) = super::settings::load::<BrokerConfig>(sources, args.print_config)? else {
+    let Some(config) = super::settings::load(args.config, args.flags, args.print_config)? else {
         return Ok(());
     };
     let (group, node) = (config.group.clone(), config.node);

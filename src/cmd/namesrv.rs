@@ -9,8 +9,9 @@ use crate::config;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A file of settings: TOML, or RocketMQ's properties if its name ends with .conf or .properties.
-    #[arg(long, value_name = "FILE", env = "TRIREME_NAMESRV_CONFIG")]
+    /// A file of settings: TOML, or RocketMQ's properties if its name ends with .conf or .properties. The variable
+    /// TRIREME_NAMESRV_CONFIG may name it as well.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print the settings as they are in effect, with what they mean, and end.
     #[arg(long)]
@@ -20,8 +21,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let sources = config::Sources::new(args.config.as_deref(), args.flags.layer);
-    let Some(options) = super::settings::load::<NameServerOptions>(sources, args.print_config)? else {
+    let Some(options) = super::settings::load(args.config, args.flags, args.print_config)? else {
         return Ok(());
     };
     let server = NameServer::start(options).context("the name server does not start")?;

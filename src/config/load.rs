@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::flags::Flags;
 use super::kind::Value;
 use super::origin::{Given, Origin};
 use super::problem::{Problem, Problems, Warning};
@@ -19,19 +20,21 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 pub type Layer = BTreeMap<&'static str, Given>;
 
 /// Where settings come from, besides their defaults; weakest first.
-pub struct Sources<'a> {
+pub struct Sources {
     /// A file, TOML or properties as its name ends.
-    pub file: Option<&'a Path>,
+    pub file: Option<PathBuf>,
     /// The environment.
     pub variables: BTreeMap<String, String>,
     /// The flags.
     pub flags: Layer,
 }
 
-impl<'a> Sources<'a> {
-    /// This process's environment, with the rest.
-    pub fn new(file: Option<&'a Path>, flags: Layer) -> Self {
-        Self { file, variables: environment::variables(), flags }
+impl Sources {
+    /// This process's environment, with the rest. Without a `file` the environment may name one.
+    pub fn new<T: Configured>(file: Option<PathBuf>, flags: Flags<T>) -> Self {
+        let variables = environment::variables();
+        let named = variables.get(&format!("{}CONFIG", T::VARIABLE_PREFIX)).filter(|name| !name.is_empty());
+        Self { file: file.or_else(|| named.map(PathBuf::from)), variables, flags: flags.layer }
     }
 }
 
@@ -55,18 +58,18 @@ pub struct Effective<T: Configured> {
 /// Collects the settings of `T` from all sources.
 ///
 /// Errors: everything that is wrong with any of them; a missing setting is no error yet.
-pub fn effective<T: Configured>(sources: Sources<'_>) -> Result<Effective<T>, Problems> {
+pub fn effective<T: Configured>(sources: Sources) -> Result<Effective<T>, Problems> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
-    let file = sources.file.map(|path| from_file::<T>(path, &mut problems, &mut warnings));
+    let file = sources.file.map(|path| from_file::<T>(&path, &mut problems, &mut warnings));
     let environment = environment::read::<T>(&sources.variables, &mut warnings);
     let mut chosen = BTreeMap::new();
     let mut flawed = BTreeMap::new();
     for layer in [defaults::<T>(), file.unwrap_or_default(), environment, sources.flags] {
         // Also values that a stronger source replaces: they would surprise on the day when it does not.
         for (key, given) in layer {
-            if given.flaw.is_some() {
-                flawed.insert(key, given);
+            if let Some(flaw) = &given.flaw {
+                flawed.insert(key, refused(&given, flaw.clone()));
                 continue;
             }
             let setting = Setting::<T>::find(key).expect("layers have the table's keys");
@@ -79,9 +82,7 @@ pub fn effective<T: Configured>(sources: Sources<'_>) -> Result<Effective<T>, Pr
             }
         }
     }
-    for given in flawed.values() {
-        problems.push(refused(given, given.flaw.clone().unwrap_or_default()));
-    }
+    problems.extend(flawed.into_values());
     if problems.is_empty() {
         Ok(Effective { chosen, warnings, settings: std::marker::PhantomData })
     } else {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args as _, FromArgMatches as _};
 use trireme_broker::config::BrokerConfig;
@@ -35,7 +35,7 @@ fn load<T: Configured>(given: &Given<'_>) -> Result<Effective<T>, String> {
         path
     });
     let variables = given.variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-    let sources = Sources { file: path.as_deref(), variables: variables.collect(), flags: flags::<T>(given) };
+    let sources = Sources { file: path, variables: variables.collect(), flags: flags::<T>(given) };
     effective(sources).map_err(|problems| without(&folder, &problems))
 }
 
@@ -209,11 +209,8 @@ fn files_that_are_not_configurations() {
         let refused = load::<BrokerConfig>(&file(name, text)).err().unwrap();
         assert!(refused.starts_with(expect), "{refused}");
     }
-    let sources = Sources {
-        file: Some(Path::new("/nonexistent/b.toml")),
-        variables: BTreeMap::new(),
-        flags: Layer::new(),
-    };
+    let sources =
+        Sources { file: Some("/nonexistent/b.toml".into()), variables: BTreeMap::new(), flags: Layer::new() };
     let refused = effective::<BrokerConfig>(sources).err().unwrap().to_string();
     assert!(refused.starts_with("configuration file /nonexistent/b.toml: No such file"), "{refused}");
 }
