@@ -10,8 +10,9 @@ use tracing::info;
 use super::replica::{Replica, clock_ms};
 use super::replicas::Replicas;
 
-/// How long other groups are preferred after one had no leader or did not answer. About an election.
-const PENALTY_MS: u64 = 500;
+/// How long other groups are preferred after one had no leader or did not answer: a little more than an election
+/// takes. Sends that come back too early wait at a follower for the rest of it.
+const PENALTY_MS: u64 = 1000;
 
 /// One broker group.
 #[derive(Debug)]
