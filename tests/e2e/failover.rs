@@ -12,8 +12,8 @@ use crate::history::{Attempt, History, Id, Outcome};
 use crate::load::{Load, outcome_of_one};
 use crate::wire;
 
-/// No machine is so busy that a group should be longer without a leader.
-const BOUND: Duration = Duration::from_secs(10);
+/// No machine is so busy that a group should be longer without a leader, or a replica take longer to come back.
+const BOUND: Duration = Duration::from_secs(20);
 const FIRST_ACK: &str = "to the first acknowledged send";
 /// Sends that wait for a frozen replica to go on.
 const TO_THE_FROZEN: u32 = 8;

@@ -100,7 +100,8 @@ async fn delayed_messages() {
     assert!(acked.len() > 50, "{} acknowledged", acked.len());
 
     let client = cluster.client();
-    let consumer = client.pull_consumer(PullConsumerConfig::new("late")).unwrap();
+    let config = PullConsumerConfig { long_poll: Duration::ZERO, ..PullConsumerConfig::new("late") };
+    let consumer = client.pull_consumer(config).unwrap();
     let mut found: BTreeMap<Id, Vec<ReceivedMessage>> = BTreeMap::new();
     eventually("all are delivered", async || {
         found = BTreeMap::new();
