@@ -11,8 +11,8 @@ mod harness;
 
 use std::time::{Duration, Instant};
 
+use harness::configs;
 use harness::process::{Process, ROLE, replica, wait_any};
-use harness::{PATIENCE, configs};
 use trireme_raft::config::Timing;
 
 fn main() {
@@ -48,7 +48,7 @@ fn main() {
             served.push(said.acks.iter().find(|(_, id, _)| term < id.term).unwrap().2 - since);
             let config = configs.iter().find(|config| config.node == node).unwrap();
             running.push(start(config));
-            caught_up(&running, leader);
+            catch_up(&mut running, leader);
         }
         report(&format!("{how}: ready"), &mut ready);
         report(&format!("{how}: acknowledges"), &mut served);
@@ -56,15 +56,12 @@ fn main() {
     running.into_iter().for_each(|process| drop(process.stop()));
 }
 
-/// Waits until all replicas have applied what is acknowledged now.
-fn caught_up(running: &[Process], leader: usize) {
+/// Waits until all replicas have applied what is acknowledged now: the next leader needs them.
+fn catch_up(running: &mut [Process], leader: usize) {
     let (_, last, _) = *running[leader].said().acks.last().unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    // Two more terms of heartbeats: the leader has found the one that came back.
-    std::thread::sleep(Duration::from_millis(500));
-    while running[leader].said().acks.last().unwrap().1 <= last {
-        assert!(Instant::now() < deadline, "the group does not go on");
-        std::thread::sleep(Duration::from_millis(5));
+    for process in running {
+        process.tell(&format!("reach {}", last.index));
+        process.wait("all that is acknowledged", |said| last.index <= said.reached);
     }
 }
 

@@ -132,6 +132,23 @@ async fn a_failed_sync_stops_the_replica() {
     cluster.stop_all().await;
 }
 
+/// An entry that no follower could sync is on the leader's disk alone, whatever was written where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_failed_to_sync_does_not_count() {
+    let (mut cluster, troubles) = troubled(SEGMENT).await;
+    cluster.settle().await;
+    let (leader, term) = cluster.leader().await;
+    let followers = cluster.followers(leader);
+    followers.iter().for_each(|follower| of(&troubles, *follower).set_broken(true));
+    let mut told = propose(cluster.node(leader), term, 1, 100).await;
+    for follower in followers {
+        stopped(cluster.node(follower)).await;
+    }
+    assert!(!matches!(told.try_recv(), Ok(Ok(_))), "acknowledged by one disk of three");
+    assert!(cluster.echo(leader).records().iter().all(|record| record.tag != 1));
+    cluster.stop_all().await;
+}
+
 /// Followers whose syncs take longer than an election timeout, and a leader that sends them large
 /// entries: nobody is deposed, and nothing is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,10 +8,11 @@
 //! ack TAG TERM INDEX      its proposal was committed and applied
 //! state TAG TERM INDEX PHYSICAL_OFFSET CRC
 //! end                     after the last `state`
+//! reached INDEX           so much is applied
 //! ```
 //!
-//! and takes on its input `load` (propose from now on), `dump INDEX` (wait until so much is applied, then
-//! tell the state) and `stop`. It ends with its input, so none is left when a test fails.
+//! and takes on its input `load` (propose from now on), `reach INDEX` (wait until so much is applied),
+//! `dump INDEX` (then tell the state, too) and `stop`. It ends with its input, so none is left when a test fails.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -42,6 +43,8 @@ pub struct Said {
     /// Log id, tag, physical offset, checksum.
     pub state: Vec<(LogId, u64, u64, u64)>,
     pub end: bool,
+    /// The highest index that it was asked for and has applied.
+    pub reached: u64,
     pub gone: bool,
 }
 
@@ -88,6 +91,7 @@ impl Process {
                         said.state.push((log_id, number(1), number(4), number(5)));
                     }
                     "end" => said.end = true,
+                    "reached" => said.reached = said.reached.max(number(1)),
                     // A log line, with RUST_LOG.
                     _ => eprintln!("{line}"),
                 }
@@ -202,10 +206,12 @@ async fn run(config: ReplicaConfig) {
     });
     while let Some(order) = ordered.recv().await {
         match order.split_once(' ') {
+            Some(("reach", index)) => {
+                reach(&node, index).await;
+                println!("reached {index}");
+            }
             Some(("dump", index)) => {
-                let index: u64 = index.parse().unwrap();
-                let mut applied = node.applied();
-                applied.wait_for(|id| id.is_some_and(|id| index <= id.index)).await.unwrap();
+                reach(&node, index).await;
                 for record in echo.records() {
                     let LogId { term, index } = record.log_id;
                     println!("state {} {term} {index} {} {}", record.tag, record.physical_offset, record.crc);
@@ -217,6 +223,11 @@ async fn run(config: ReplicaConfig) {
         }
     }
     node.shutdown().await;
+}
+
+async fn reach(node: &Node, index: &str) {
+    let index: u64 = index.parse().unwrap();
+    node.applied().wait_for(|id| id.is_some_and(|id| index <= id.index)).await.unwrap();
 }
 
 /// Proposes as long as it leads and was told to.
