@@ -137,6 +137,18 @@ async fn an_offset_out_of_range_is_put_right_by_the_leader() {
 }
 
 #[tokio::test]
+async fn an_offset_that_one_replica_cannot_commit_is_committed_at_another() {
+    let cluster = Cluster::start(&[("g", 2)]).await;
+    let code = RequestCode::UpdateConsumerOffset.code();
+    cluster.replica(0, 0).set(Mode::RefusingOnly(code, response::SYSTEM_ERROR));
+    let (consumer, mut told) = consume(&client(&cluster), config()).await;
+    cluster.group(0).put("T", 0, b"one");
+    next(&mut told).await;
+    eventually("it is committed", || cluster.group(0).committed("group", "T", 0) == Some(1)).await;
+    consumer.shutdown().await;
+}
+
+#[tokio::test]
 async fn failed_messages_are_given_back() {
     let cluster = Cluster::start(&[("g", 1)]).await;
     let listener = |_: MessageBatch| async { ConsumeOutcome::RetryAtLevel(5) };

@@ -49,6 +49,10 @@ impl Answer {
     }
 }
 
+/// How often code 1 is tried again at another replica. A follower says so when the leader died with the request,
+/// and a leader when it was deposed; but it can also be the true answer, and comes in the end then.
+const SYSTEM_ERRORS: u32 = 2;
+
 /// How errors name a replica.
 pub(crate) fn peer(broker: &str, replica: &Replica) -> String {
     format!("{broker} ({})", replica.addr)
@@ -99,7 +103,8 @@ impl Instance {
     /// Asks for what only the leader can do, until some replica gives an answer that is not about leadership.
     ///
     /// A replica that does not answer is followed by the others at once; while the group has no leader (code 14)
-    /// they are asked again and again with short pauses. The request may thus be carried out more than once.
+    /// they are asked again and again with short pauses, and a few times after code 1. The request may thus be
+    /// carried out more than once.
     /// Errors: [`ClientError::NoAnswer`], [`ClientError::Closed`].
     pub(crate) async fn ask_leader(
         &self,
@@ -113,6 +118,7 @@ impl Instance {
         let mut tried: Vec<Arc<Replica>> = Vec::new();
         let mut pause = FIRST_PAUSE;
         let mut last: Option<Result<Answer, InvokeError>> = None;
+        let mut system_errors = 0;
         loop {
             self.check_open()?;
             let now = Instant::now();
@@ -132,11 +138,17 @@ impl Instance {
             let timeout = patience(total, deadline - now, is_first, broker.is_alone());
             match self.try_replica(broker, &replica, Awaited::Soon, request.clone(), timeout).await {
                 Ok(frame) => {
-                    let leaderless =
-                        matches!(frame.code, response::SERVICE_NOT_AVAILABLE | response::GO_AWAY);
+                    let passing = match frame.code {
+                        response::SERVICE_NOT_AVAILABLE | response::GO_AWAY => true,
+                        response::SYSTEM_ERROR if !broker.is_alone() => {
+                            system_errors += 1;
+                            system_errors <= SYSTEM_ERRORS
+                        }
+                        _ => false,
+                    };
                     let answer =
                         Answer { code, frame, broker: broker.name.clone(), replica: replica.clone() };
-                    if !leaderless {
+                    if !passing {
                         return Ok(answer);
                     }
                     last = Some(Ok(answer));
