@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use trireme_commitlog::LogId;
@@ -16,6 +17,10 @@ use crate::types::{NodeId, StoredMembership, Vote};
 
 /// Version of the store's layout as a whole. A store of another version is refused.
 const STORE_VERSION: u32 = 1;
+
+/// How long a database that was just closed is waited for.
+const RELEASE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 const IDENTITY: &[u8] = b"identity";
 const VOTE: &[u8] = b"vote";
@@ -95,7 +100,9 @@ pub struct HardState {
 
 impl HardState {
     /// Opens the hard state below `path`, or makes it if the replica is new. `has_log` says that the
-    /// directory already holds log segments, which a new replica cannot have.
+    /// directory already holds log segments, which a new replica cannot have. Blocks on the disk.
+    ///
+    /// The caller holds the lock of the replica's log directory, so that nobody else has the database open.
     pub fn open(
         path: &Path,
         node: NodeId,
@@ -104,13 +111,12 @@ impl HardState {
         new_store_id: u128,
     ) -> Result<Self, HardStateError> {
         let failed = |source| HardStateError::Database { path: path.to_owned(), source };
-        let database = sled::Config::new()
+        let config = sled::Config::new()
             .path(path)
             .cache_capacity(8 * 1024 * 1024)
             .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput)
-            .open()
-            .map_err(failed)?;
+            .mode(sled::Mode::HighThroughput);
+        let database = open_unlocked(&config).map_err(failed)?;
         let hard = database.open_tree("hard").map_err(failed)?;
         let state = database.open_tree("state").map_err(failed)?;
         let found = hard.get(IDENTITY).map_err(failed)?;
@@ -252,6 +258,25 @@ impl HardState {
     }
 }
 
+/// Opens the database, and waits for one that is being let go.
+///
+/// Dropping a `sled::Db` does not release its lock: work in sled's own threads holds it a little longer
+/// (spacejam/sled#1234). Since the store's lock is ours, whoever has this one is on its way out.
+fn open_unlocked(config: &sled::Config) -> sled::Result<sled::Db> {
+    let since = Instant::now();
+    loop {
+        match config.open() {
+            Err(error) if is_locked(&error) && since.elapsed() < RELEASE => std::thread::sleep(LOOK_AGAIN),
+            result => return result,
+        }
+    }
+}
+
+/// sled wraps the refusal of `flock` in an error of kind `Other`; only its text tells.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
+
 fn check_identity(
     path: &Path,
     found: &Identity,
@@ -318,5 +343,22 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let lost = HardState::open(empty.path(), 1, &settings("blue"), true, 1).err().unwrap();
         assert!(matches!(lost, HardStateError::Lost { .. }));
+    }
+
+    /// sled lets go of its lock some time after it was dropped; a restart must not fail for that.
+    #[test]
+    fn a_database_that_is_being_let_go_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || HardState::open(dir.path(), 1, &settings("blue"), false, 42);
+        let held = open().unwrap();
+        assert!(is_locked(&sled::open(dir.path()).unwrap_err()));
+        std::thread::scope(|scope| {
+            let next = scope.spawn(open);
+            // It cannot have opened by now, however slow the machine is: it is locked.
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!next.is_finished());
+            drop(held);
+            assert_eq!(next.join().unwrap().unwrap().identity().store_id, 42);
+        });
     }
 }

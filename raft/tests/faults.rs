@@ -250,6 +250,8 @@ async fn a_leader_that_lost_its_tail_does_not_resume_its_term() {
     assert!(!applied, "what is not on the disk is not applied");
     disks[leader as usize - 1].crash(None);
     of(&troubles, leader).hold(false);
+    // By itself: nobody is asked to take over, and the others still wait for it when it is back.
+    stopped(cluster.node(leader)).await;
     cluster.stop(leader).await;
     let result = told.await.unwrap();
     assert!(matches!(result, Err(ProposeError::Unknown { .. })), "{result:?}");
