@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -101,9 +101,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     ensure!(args.producers + args.consumers > 0, "neither producers nor consumers");
     ensure!(args.producers > 0 || args.topic.is_some(), "without producers, --topic must say what to read");
     let bench = Bench::prepare(&args).await?;
-    let summary = bench.measure().await?;
-    bench.put(&summary)?;
+    let measured = tokio::select! {
+        measured = bench.measure() => measured,
+        stop = super::signal::stop() => stop.and_then(|()| Err(anyhow!("interrupted"))),
+    };
     bench.clean_up().await;
+    let summary = measured?;
+    bench.put(&summary)?;
     if args.producers > 0 && summary.send.messages == 0 {
         bail!("no message was acknowledged");
     }
