@@ -14,6 +14,7 @@ work=$(mktemp -d)
 port=$((20000 + RANDOM % 8000))
 
 mkfifo "$work/orders"
+: >"$work/program.log"
 "$binary" dev --dir "$work/dev" --namesrv-port "$port" --port $((port + 10)) --groups 2 \
   >"$work/dev.log" 2>&1 <"$work/orders" &
 dev=$!
@@ -25,9 +26,15 @@ for _ in $(seq 100); do
   sleep 0.3
 done
 
-tests/compat/run.sh --namesrv "127.0.0.1:$port" --java-version "$version" --seconds "$seconds" --rate 400 java/failover &
+tests/compat/run.sh --namesrv "127.0.0.1:$port" --java-version "$version" --seconds "$seconds" --rate 400 java/failover \
+  > >(tee "$work/program.log") &
 program=$!
-# The load runs for $seconds after the client has started; kills are spread over the middle of it.
+# The client is built first, which downloads it on a new machine; then it creates its topic.
+until grep -q '^failover: sending ' "$work/program.log"; do
+  kill -0 "$program" 2>/dev/null || { echo "the client ended before it sent"; exit 1; }
+  sleep 0.2
+done
+# The kills are spread over the middle of the load.
 for _ in $(seq "$kills"); do
   sleep $((seconds / (kills + 1)))
   echo k >&3

@@ -28,6 +28,12 @@ func pullFrom(env *env) {
 	equal(primitive.PullOffsetIllegal, beyond.Status, "status of a pull beyond the max offset")
 	equal(int64(50), beyond.NextBeginOffset, "where a pull beyond the max offset is sent to")
 
+	// The client commits only the queues that its rebalance has given it, and forgets the offsets of all others;
+	// that it has the queue shows when it has pulled from it by itself.
+	eventually("the queue to be assigned", soon, func() bool {
+		_, err := first.Poll(context.Background(), time.Second)
+		return err == nil
+	})
 	ok(first.UpdateOffset(queue, 17), "update of an offset")
 	ok(first.PersistOffset(context.Background(), topic), "commit of an offset")
 	ok(first.Shutdown(), "stop of a pull consumer")

@@ -96,6 +96,8 @@ final class Failover {
             threads.add(new Thread(() -> sendUntil(end, producers.get(number), topic, number, env.settings.rate() / CLIENTS)));
             threads.get(client).start();
         }
+        // Whoever kills brokers waits for this line: before it, the program only sets up.
+        env.say("failover: sending for %d s", env.settings.seconds());
         for (Thread thread : threads) {
             thread.join();
         }
