@@ -35,5 +35,9 @@ mod types;
 #[cfg(test)]
 mod suite_test;
 
+/// The decoders of the peer protocol, for `fuzz/`.
+#[cfg(fuzzing)]
+pub use network::fuzzing;
+
 pub use hard_state::{HardState, HardStateError, Identity, StoredState};
 pub use trireme_commitlog::LogId;

@@ -6,6 +6,8 @@
 //! both sides compare who they are and the cluster-wide settings; a difference is refused in words.
 
 mod client;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod link;
 mod requests;
 mod server;

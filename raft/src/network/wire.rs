@@ -176,7 +176,7 @@ pub enum SnapshotReply {
 pub struct Message {
     pub kind: Kind,
     pub id: u64,
-    header: Bytes,
+    pub(super) header: Bytes,
     pub body: Bytes,
 }
 
