@@ -62,8 +62,9 @@ data=$(cd "$data" && pwd)
 
 classpath_file=$build/rocketmq-$version.classpath
 if [[ ! -s $classpath_file || ! -e $(cut -d: -f1 "$classpath_file") ]]; then
+  # Into a file: Maven resets the colours of a terminal that is none, right before our line "ready".
   mvn -q -B -ntp -f "$here/pom.xml" "-Drocketmq.version=$version" dependency:build-classpath \
-    "-Dmdep.outputFile=$classpath_file.$$" >&2 || die "cannot resolve RocketMQ $version"
+    "-Dmdep.outputFile=$classpath_file.$$" >"$data/maven.log" 2>&1 || { cat "$data/maven.log" >&2; die "cannot resolve RocketMQ $version"; }
   mv "$classpath_file.$$" "$classpath_file"
 fi
 classpath=$(<"$classpath_file")

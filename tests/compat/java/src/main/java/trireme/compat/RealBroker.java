@@ -34,6 +34,8 @@ final class RealBroker {
             "--data", data.toString(), "--broker-name", name, "--cluster", name, "--broker-port", Integer.toString(freePort()),
             "--set", "autoCreateTopicEnable=false").redirectErrorStream(true).start();
         env.onClose(() -> stop(broker));
+        // A suite that does not end in time is not closed: the launcher must not outlive this program.
+        Runtime.getRuntime().addShutdownHook(new Thread(broker::destroy));
         awaitReady(broker);
 
         String address = env.cluster.master(name);
