@@ -1,0 +1,173 @@
+"""One load on one contender: runs the load generator, and watches the servers while it measures."""
+
+import json
+import os
+import signal
+import statistics
+
+from . import machine, procs, usage
+from .procs import Failed
+from .workloads import backlog_writer
+
+# A reader that has got nothing for so many seconds, after it had got something, has read all.
+SILENT_SECONDS = 2
+# A reader gives up by then; it ends by itself long before.
+READ_SECONDS = 600
+
+
+def measure(contender, workload, seconds, warmup, directory, backlog):
+    """Runs `workload` and returns what it came to. Raises Failed; returns None where the contender has no such load."""
+    if workload.reads:
+        return _read(contender, workload, directory, backlog)
+    argv = contender.load(workload, seconds, warmup)
+    if argv is None:
+        return None
+    machine.settle()
+    return _write(contender, argv, directory)
+
+
+def _write(contender, argv, directory):
+    load_average = machine.load_average()
+    watch = Watch(contender)
+    summary, lines = _run(argv, directory, watch)
+    if summary is None:
+        raise Failed(f"no summary: {procs.tail(os.path.join(directory, 'load.err'))}")
+    send = summary["send"]
+    return {
+        "load": argv,
+        "load_average": load_average,
+        "messages_per_second": send["messages_per_second"],
+        "mib_per_second": send["mib_per_second"],
+        "latency": send["latency"],
+        "errors": send["errors"],
+        "seconds": [line["sent"] for line in lines if line["phase"] == "measured"],
+        "late": summary.get("late", 0),
+        **watch.result(),
+    }
+
+
+def _read(contender, workload, directory, backlog):
+    topic = "bench-backlog"
+    written = 0
+    while written < backlog:
+        argv = contender.load(backlog_writer(workload), 5, 0, topic)
+        if argv is None:
+            return None
+        summary, _ = _run(argv, directory, None)
+        if summary is None or summary["send"]["messages"] == 0:
+            raise Failed(f"the backlog was not written: {procs.tail(os.path.join(directory, 'load.err'))}")
+        written += summary["send"]["messages"]
+    cold = machine.drop_caches()
+    argv = contender.load(workload, READ_SECONDS, 0, topic)
+    load_average = machine.load_average()
+    watch = Watch(contender, field="received")
+    _, lines = _run(argv, directory, watch, until_silent=True)
+    received = [(line["received"], line["at"]) for line in lines]
+    # The first line also has what was read while the consumers still divided the queues, and the last second that got
+    # anything got less than it could: what lies between is a rate.
+    whole = [rate for rate, _ in received[1 : _last(received)]]
+    if len(whole) < 1:
+        raise Failed(f"{written} messages were read in under three seconds: --backlog must be larger")
+    rate = statistics.mean(whole)
+    return {
+        "load": argv,
+        "load_average": load_average,
+        "messages_per_second": rate,
+        "mib_per_second": rate * workload.size / (1 << 20),
+        "backlog": written,
+        "cold": cold,
+        "seconds": whole,
+        **watch.result(),
+    }
+
+
+def _last(received):
+    """The index of the last second in which anything came."""
+    return max((index for index, (rate, _) in enumerate(received) if rate > 0), default=0)
+
+
+def _run(argv, directory, watch, until_silent=False):
+    """Runs a load generator; returns its summary, if there is one, and its lines of seconds."""
+    process = procs.start_piped(argv, os.path.join(directory, "load.err"))
+    summary, lines = None, []
+    try:
+        for text in process.stdout:
+            line = json.loads(text)
+            if line["type"] == "summary":
+                summary = line
+            elif line["type"] == "second":
+                lines.append(line)
+                if watch:
+                    watch.second(process.pid, line)
+                if until_silent and _silent(lines):
+                    process.send_signal(signal.SIGINT)
+        process.wait()
+    finally:
+        procs.stop(process)
+    return summary, lines
+
+
+def _silent(lines):
+    rates = [line["received"] for line in lines]
+    return len(rates) > SILENT_SECONDS and any(rates) and not any(rates[-SILENT_SECONDS:])
+
+
+class Watch:
+    """CPU time of the servers between the first and the last measured second, and their memory at its end."""
+
+    def __init__(self, contender, field="sent"):
+        self.contender = contender
+        self.field = field
+        self.servers = None
+        # (CPU seconds by process, messages so far), at the begin and at the end of the measured time.
+        self.first = self.last = None
+        self.messages = 0.0
+        self.at = 0.0
+        self.memory = {}
+
+    def second(self, load_pid, line):
+        """Takes a line of the load generator, right after it was printed."""
+        if self.servers is None:
+            self.servers = self.contender.servers(load_pid)
+            self.load_pid = load_pid
+        rate, took = line[self.field], line["at"] - self.at
+        self.at = line["at"]
+        # Seconds of silence at a reader's end are not its work.
+        if line["phase"] == "draining" or (self.field == "received" and rate == 0 and self.messages > 0):
+            return
+        self.messages += rate * took
+        sample = (self._cpu(), self.messages, self.at)
+        # The first line ends a second: of warming up, or, if there was none, the first measured one is given away.
+        if self.first is None or line["phase"] == "warm_up":
+            self.first = sample
+        self.last = sample
+        self.memory = {server.pid: usage.memory(server.pid) for server in self.servers}
+
+    def _cpu(self):
+        pids = [server.pid for server in self.servers] + [self.load_pid]
+        return {pid: usage.cpu_seconds(pid) for pid in pids}
+
+    def result(self):
+        if self.first is None or self.last[1] <= self.first[1]:
+            return {}
+        messages = self.last[1] - self.first[1]
+
+        def per_message_us(pids):
+            spent = [(self.last[0][pid], self.first[0][pid]) for pid in pids]
+            if not spent or any(None in pair for pair in spent):
+                return None
+            return sum(after - before for after, before in spent) / messages * 1e6
+
+        def memory(field):
+            return sum(found.get(field, 0) for found in self.memory.values())
+
+        leaders = [server.pid for server in self.servers if server.leads]
+        return {
+            "cpu_us_per_message": per_message_us([server.pid for server in self.servers]),
+            "leader_cpu_us_per_message": per_message_us(leaders),
+            "client_cpu_us_per_message": per_message_us([self.load_pid]),
+            "cpu_messages": messages,
+            "cpu_seconds_watched": self.last[2] - self.first[2],
+            "rss_bytes": memory("rss"),
+            "rss_anon_bytes": memory("rss_anon"),
+        }

@@ -1,0 +1,5 @@
+"""The plots of a results directory."""
+
+
+def draw_all(results, directory):
+    pass

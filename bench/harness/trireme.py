@@ -1,0 +1,68 @@
+"""Trireme: a name server and a group of three replicas, each a process of its own."""
+
+import os
+
+from . import procs, remoting
+from .contender import REPOSITORY, Contender, Server
+from .procs import Skipped
+from .ports import free_block
+
+BINARY = os.path.join(REPOSITORY, "target", "release", "trireme")
+
+
+def bench_command(namesrv_port, workload, seconds, warmup, topic=None):
+    """`trireme bench`, which speaks RocketMQ's protocol: the load generator for Trireme and for RocketMQ."""
+    argv = [BINARY, "bench", "--json", "--namesrv", f"127.0.0.1:{namesrv_port}"]
+    argv += ["--seconds", str(seconds), "--warmup", str(warmup)]
+    # Longer than any pause: a slow answer is a latency, not an error.
+    argv += ["--send-timeout", "30000"]
+    if topic:
+        argv += ["--topic", topic]
+    if workload.reads:
+        return argv + ["--producers", "0", "--consumers", str(workload.consumers)]
+    return argv + [
+        "--size", str(workload.size),
+        "--batch", str(workload.batch),
+        "--producers", str(workload.producers),
+        # One for each producer.
+        "--connections", str(workload.producers),
+        "--in-flight", str(workload.in_flight),
+    ]  # fmt: skip
+
+
+class Trireme(Contender):
+    name = "trireme"
+    acknowledged = "on the disks of two of three (fdatasync)"
+
+    def prepare(self):
+        if not os.access(BINARY, os.X_OK):
+            raise Skipped("no target/release/trireme: cargo build --release")
+
+    def start(self, directory):
+        self.namesrv_port = free_block([0])
+        self.port = free_block([offset + above for offset in (0, 10, 20) for above in (0, 5)])
+        self.argv = [BINARY, "dev", "--dir", directory]
+        self.argv += ["--namesrv-port", str(self.namesrv_port), "--port", str(self.port)]
+        # RocketMQ's size, and the default of `trireme broker`; `trireme dev` has a developer's disk in mind.
+        self.argv += ["--segment-bytes", str(1 << 30)]
+        self.process = procs.start(self.argv, os.path.join(directory, "dev.out"))
+        procs.wait_for_line(self.process, "ready: every group has a leader", 60)
+
+    def servers(self, load_pid):
+        master = remoting.master_port(self.namesrv_port)
+        found = []
+        # The parent, which has the name server in it and draws the screen, is no broker.
+        for pid in procs.children(self.process.pid):
+            argv = procs.command_line(pid)
+            node = int(argv[argv.index("--node") + 1])
+            found.append(Server(pid, leads=self.port + 10 * (node - 1) == master))
+        return found
+
+    def load(self, workload, seconds, warmup, topic=None):
+        return bench_command(self.namesrv_port, workload, seconds, warmup, topic)
+
+    def settings(self):
+        return {"servers": self.argv}
+
+    def stop(self):
+        procs.stop(self.process)
