@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from . import procs
+
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Built tools; ignored by git.
 CACHE = os.path.join(REPOSITORY, "target", "bench")
@@ -23,6 +25,8 @@ class Contender:
 
     def __init__(self, options):
         self.options = options
+        # Started by `start`, by name.
+        self.processes = {}
 
     def prepare(self):
         """Builds or finds what is needed, once. Raises Skipped if it cannot be had."""
@@ -43,4 +47,7 @@ class Contender:
         return {}
 
     def stop(self):
-        """Ends what `start` started."""
+        """Ends what `start` started, also if it got only half-way."""
+        for process in self.processes.values():
+            procs.stop(process, 40)
+        self.processes = {}

@@ -7,7 +7,7 @@ import statistics
 
 from . import machine, procs, usage
 from .procs import Failed
-from .workloads import backlog_writer
+from .workloads import WORKLOADS, backlog_writer
 
 # A reader that has got nothing for so many seconds, after it had got something, has read all.
 SILENT_SECONDS = 2
@@ -24,6 +24,12 @@ def measure(contender, workload, seconds, warmup, directory, backlog):
         return None
     machine.settle()
     return _write(contender, argv, directory)
+
+
+def run_in(contender, seconds, directory):
+    """Load that is not measured: until now nothing of the server is compiled, allocated or in a cache."""
+    if seconds > 0:
+        _run(contender.load(WORKLOADS["1k"], seconds, 0), directory, None)
 
 
 def _write(contender, argv, directory):

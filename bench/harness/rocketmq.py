@@ -45,9 +45,9 @@ class RocketMq(Contender):
         self.argv += self.flags
         for name, value in {**DEFAULTS, **PATIENCE, **self.properties}.items():
             self.argv += ["--set", f"{name}={value}"]
-        self.process = procs.start(self.argv, os.path.join(directory, "run.out"))
+        process = self.processes["launcher"] = procs.start(self.argv, os.path.join(directory, "run.out"))
         # The first start fetches the release.
-        procs.wait_for_line(self.process, "ready version=", 600)
+        procs.wait_for_line(process, "ready version=", 600)
 
     def version(self):
         return self.options.rocketmq_version
@@ -65,9 +65,6 @@ class RocketMq(Contender):
 
     def settings(self):
         return {"servers": self.argv, "version": self.version()}
-
-    def stop(self):
-        procs.stop(self.process, 40)
 
 
 class DLedger(RocketMq):

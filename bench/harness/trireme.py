@@ -45,14 +45,14 @@ class Trireme(Contender):
         self.argv += ["--namesrv-port", str(self.namesrv_port), "--port", str(self.port)]
         # RocketMQ's size, and the default of `trireme broker`; `trireme dev` has a developer's disk in mind.
         self.argv += ["--segment-bytes", str(1 << 30)]
-        self.process = procs.start(self.argv, os.path.join(directory, "dev.out"))
-        procs.wait_for_line(self.process, "ready: every group has a leader", 60)
+        process = self.processes["dev"] = procs.start(self.argv, os.path.join(directory, "dev.out"))
+        procs.wait_for_line(process, "ready: every group has a leader", 60)
 
     def servers(self, load_pid):
         master = remoting.master_port(self.namesrv_port)
         found = []
         # The parent, which has the name server in it and draws the screen, is no broker.
-        for pid in procs.children(self.process.pid):
+        for pid in procs.children(self.processes["dev"].pid):
             argv = procs.command_line(pid)
             node = int(argv[argv.index("--node") + 1])
             found.append(Server(pid, leads=self.port + 10 * (node - 1) == master))
@@ -63,6 +63,3 @@ class Trireme(Contender):
 
     def settings(self):
         return {"servers": self.argv}
-
-    def stop(self):
-        procs.stop(self.process)
