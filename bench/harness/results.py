@@ -10,13 +10,18 @@ FILE = "results.jsonl"
 class Writer:
     """Appends to DIR/results.jsonl: what was measured is kept, whatever happens next."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, names):
         os.makedirs(directory, exist_ok=True)
         self.path = os.path.join(directory, FILE)
+        # What to write for paths: results are shown to others, who have other ones.
+        self.names = sorted(names.items(), key=lambda pair: -len(pair[0]))
 
     def put(self, **line):
+        text = json.dumps(line)
+        for path, name in self.names:
+            text = text.replace(path, name)
         with open(self.path, "a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(text + "\n")
 
 
 class Results:

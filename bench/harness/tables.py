@@ -1,5 +1,7 @@
 """Results as tables: aligned text for a terminal, Markdown for a document."""
 
+from .workloads import WORKLOADS
+
 # Title, field of a run, how to write a value.
 COLUMNS = [
     ("messages/s", "messages_per_second", lambda value: f"{value:,.0f}".replace(",", " ")),
@@ -14,9 +16,23 @@ COLUMNS = [
 ]
 
 
+# Those whose lowest and highest round are told too.
+_SPREAD = ("messages_per_second", "latency.p99_us")
+
+
+def everything(results):
+    """All tables, for a terminal."""
+    parts = []
+    for workload in results.workloads:
+        parts.append(f"\n{workload}: {WORKLOADS[workload].what}")
+        parts.append(as_text(rows(results, workload)))
+        parts += [f"  {remark}" for remark in remarks(results, workload)]
+    return "\n".join(parts)
+
+
 def rows(results, workload):
     """A header and one row for each contender: medians, with the spread where it matters most."""
-    header = ["contender", "rounds", "to trireme"]
+    header = ["contender", "rounds", "to trireme", "p99 to trireme"]
     for title, field, _ in COLUMNS:
         header += [title, "min..max"] if field in _SPREAD else [title]
     table = [header]
@@ -25,7 +41,8 @@ def rows(results, workload):
         if throughput is None:
             continue
         ratio = results.ratio(contender, workload, "messages_per_second")
-        row = [contender, str(throughput.rounds), _ratio(ratio)]
+        latency = results.ratio(contender, workload, "latency.p99_us")
+        row = [contender, str(throughput.rounds), _ratio(ratio), _ratio(latency)]
         for _, field, write in COLUMNS:
             spread = results.spread(contender, workload, field)
             row.append(write(spread.median) if spread else "-")
@@ -33,9 +50,6 @@ def rows(results, workload):
                 row.append(f"{write(spread.min)}..{write(spread.max)}" if spread else "-")
         table.append(row)
     return table
-
-
-_SPREAD = ("messages_per_second", "latency.p99_us")
 
 
 def as_text(table):
@@ -63,6 +77,8 @@ def remarks(results, workload):
             found.append(f"{run['contender']}, round {run['round']}: {errors}")
         if run["workload"] == workload and run.get("cold") is False:
             found.append(f"{run['contender']}, round {run['round']}: the page cache was not emptied")
+        if run["workload"] == workload and run.get("at_least"):
+            found.append(f"{run['contender']}, round {run['round']}: at least; {run['backlog']} messages are soon read")
     for line in results.failures:
         if line.get("workload") == workload:
             found.append(f"{line['contender']}, round {line['round']}: {line['type']}: {line['reason']}")
