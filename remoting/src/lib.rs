@@ -44,6 +44,8 @@ pub mod response;
 pub mod version;
 
 pub mod ext;
+mod fields;
+mod find;
 pub mod frame;
 
 pub mod headers;
@@ -60,6 +62,7 @@ pub use client::{Client, ClientOptions};
 pub use code::RequestCode;
 pub use connection::{CloseReason, Connection, ConnectionOptions, InvokeError};
 pub use ext::{ExtFields, FieldError};
+pub use fields::{FieldSink, Header};
 pub use frame::{Body, Frame, FrameDecoder, FrameError, SerializeType};
 pub use server::{RequestHandler, Responder, Server, ServerOptions};
 pub use version::Language;

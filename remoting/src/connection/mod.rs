@@ -26,7 +26,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::frame::{Frame, FrameError};
+use crate::fields::Header;
+use crate::frame::{Body, Frame, FrameError, Head};
 use outbox::Outbox;
 use pending::Pending;
 
@@ -200,9 +201,24 @@ impl Connection {
         }
     }
 
+    pub(crate) fn send_header(
+        &self,
+        head: &Head<'_>,
+        header: &impl Header,
+        body: Body,
+    ) -> Result<(), InvokeError> {
+        let Shared { outbox, options, pressure, .. } = &*self.shared;
+        let pushed = outbox.lock().push_header(head, header, body, options.max_frame, pressure);
+        self.sent(pushed)
+    }
+
     fn send(&self, frame: Frame) -> Result<(), InvokeError> {
-        let pushed =
-            self.shared.outbox.lock().push(frame, self.shared.options.max_frame, &self.shared.pressure);
+        let Shared { outbox, options, pressure, .. } = &*self.shared;
+        let pushed = outbox.lock().push(frame, options.max_frame, pressure);
+        self.sent(pushed)
+    }
+
+    fn sent(&self, pushed: Result<outbox::Pushed, outbox::PushError>) -> Result<(), InvokeError> {
         match pushed {
             Ok(push) => {
                 if push.was_empty {

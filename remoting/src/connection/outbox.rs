@@ -2,22 +2,23 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{CloseReason, FrameError, Pressure};
-use crate::frame::{Body, Frame};
+use crate::fields::Header;
+use crate::frame::{Body, Frame, Head};
 
 /// Body parts up to this size are copied behind their header: cheaper than an entry of a vectored write.
 const COPY_MAX: usize = 2048;
 
-/// A tail with more spare room than this is not kept for the next frames.
-const TAIL_KEEP_MAX: usize = 64 * 1024;
+/// What a new tail has room for: a few answers.
+const TAIL_MIN: usize = 1024;
 
 /// Whole runs, then the tail that frames are encoded into.
 #[derive(Default)]
 pub(super) struct Outbox {
     runs: VecDeque<Bytes>,
-    tail: BytesMut,
+    tail: Vec<u8>,
     closed: Option<CloseReason>,
 }
 
@@ -58,15 +59,37 @@ impl Outbox {
         max_frame: usize,
         pressure: &Pressure,
     ) -> Result<Pushed, PushError> {
+        self.push_with(|tail| frame.encode_header(tail, max_frame).map(|()| frame.body), pressure)
+    }
+
+    /// As [`Outbox::push`], for a frame whose fields need not be a map.
+    pub(super) fn push_header(
+        &mut self,
+        head: &Head<'_>,
+        header: &impl Header,
+        body: Body,
+        max_frame: usize,
+        pressure: &Pressure,
+    ) -> Result<Pushed, PushError> {
+        self.push_with(|tail| head.encode(header, body.len(), tail, max_frame).map(|()| body), pressure)
+    }
+
+    fn push_with(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<Body, FrameError>,
+        pressure: &Pressure,
+    ) -> Result<Pushed, PushError> {
         if self.closed.is_some() {
             return Err(PushError::Closed);
         }
         let was_empty = self.is_empty();
+        if self.tail.capacity() == 0 {
+            self.tail.reserve(TAIL_MIN);
+        }
         let start = self.tail.len();
-        frame.encode_header(&mut self.tail, max_frame).map_err(PushError::Frame)?;
-        let mut bytes = self.tail.len() - start;
-        bytes += frame.body.len();
-        match frame.body {
+        let body = encode(&mut self.tail).map_err(PushError::Frame)?;
+        let bytes = self.tail.len() - start + body.len();
+        match body {
             Body::Empty => {}
             Body::One(part) => self.push_part(part),
             Body::Many(parts) => parts.into_iter().for_each(|part| self.push_part(part)),
@@ -88,15 +111,12 @@ impl Outbox {
         debug_assert!(batch.is_empty());
         self.seal_tail();
         std::mem::swap(&mut self.runs, batch);
-        if self.tail.capacity() > TAIL_KEEP_MAX {
-            self.tail = BytesMut::new();
-        }
         !batch.is_empty()
     }
 
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
-            self.runs.push_back(self.tail.split().freeze());
+            self.runs.push_back(std::mem::take(&mut self.tail).into());
         }
     }
 }

@@ -2,27 +2,27 @@
 //!
 //! Source: RocketMQ `RocketMQSerializable`.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
-use super::{Body, Frame, FrameError, RESPONSE, SerializeType};
+use super::{Body, Frame, FrameError, Head, RESPONSE, SerializeType};
 use crate::code::RequestCode;
 use crate::ext::{ExtFields, MAX_FIELDS};
+use crate::fields::{Digits, FieldSink, Header};
 use crate::version::Language;
 
-pub(super) fn encode(frame: &Frame, out: &mut BytesMut) -> Result<(), FrameError> {
-    out.put_i16(frame.code as i16);
-    out.put_u8(frame.language.code());
-    out.put_i16(frame.version as i16);
-    out.put_i32(frame.opaque);
-    out.put_i32(frame.flag);
-    put_text(out, frame.remark.as_deref().unwrap_or(""));
+pub(super) fn encode(head: &Head<'_>, header: &impl Header, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    out.put_i16(head.code as i16);
+    out.put_u8(head.language.code());
+    out.put_i16(head.version as i16);
+    out.put_i32(head.opaque);
+    out.put_i32(head.flag);
+    put_text(out, head.remark.unwrap_or("").as_bytes());
     let length_at = out.len();
     out.put_u32(0);
-    for (key, value) in frame.ext.iter() {
-        let key_len = i16::try_from(key.len()).map_err(|_| FrameError::KeyTooLong(key.len()))?;
-        out.put_i16(key_len);
-        out.put_slice(key.as_bytes());
-        put_text(out, value);
+    let mut fields = Fields { out, too_long: None };
+    header.write_fields(&mut fields);
+    if let Some(bytes) = fields.too_long {
+        return Err(FrameError::KeyTooLong(bytes));
     }
     // A header too long for these casts is refused by the caller, which knows its whole length.
     let length = (out.len() - length_at - 4) as u32;
@@ -30,9 +30,37 @@ pub(super) fn encode(frame: &Frame, out: &mut BytesMut) -> Result<(), FrameError
     Ok(())
 }
 
-fn put_text(out: &mut BytesMut, text: &str) {
+fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     out.put_u32(text.len() as u32);
-    out.put_slice(text.as_bytes());
+    out.extend_from_slice(text);
+}
+
+struct Fields<'a> {
+    out: &'a mut Vec<u8>,
+    /// The length of a name that the notation cannot hold.
+    too_long: Option<usize>,
+}
+
+impl Fields<'_> {
+    fn field(&mut self, name: &str, value: &[u8]) {
+        let Ok(name_len) = i16::try_from(name.len()) else {
+            self.too_long = Some(name.len());
+            return;
+        };
+        self.out.put_i16(name_len);
+        self.out.extend_from_slice(name.as_bytes());
+        put_text(self.out, value);
+    }
+}
+
+impl FieldSink for Fields<'_> {
+    fn text(&mut self, name: &str, value: &str) {
+        self.field(name, value.as_bytes());
+    }
+
+    fn number(&mut self, name: &str, value: i64) {
+        self.field(name, Digits::of(value).as_bytes());
+    }
 }
 
 pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {

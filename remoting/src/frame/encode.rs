@@ -1,38 +1,62 @@
 //! Frames to bytes.
 
-use bytes::BytesMut;
-
 use super::{Frame, FrameError, PREFIX_BYTES, SerializeType, binary, json};
+use crate::fields::Header;
+use crate::version::Language;
 
 /// What three bytes can say of a header's length.
 const HEADER_LENGTH_MAX: usize = (1 << 24) - 1;
 
-impl Frame {
-    /// Appends everything but the body to `out`: the lengths, which count the body, and the header.
+/// A frame without its fields and its body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head<'a> {
+    pub(crate) code: i32,
+    pub(crate) language: Language,
+    pub(crate) version: i32,
+    pub(crate) opaque: i32,
+    pub(crate) flag: i32,
+    pub(crate) remark: Option<&'a str>,
+    pub(crate) serialize: SerializeType,
+}
+
+impl Head<'_> {
+    /// Appends the lengths, which count a body of `body` bytes, and the header with the fields of `header`.
     ///
-    /// The body's [parts](super::Body::parts) have to follow it on the wire. On an error `out` is as before.
-    /// Errors: the frame would exceed `max_frame` bytes, or its header cannot be written.
-    pub fn encode_header(&self, out: &mut BytesMut, max_frame: usize) -> Result<(), FrameError> {
+    /// The body has to follow on the wire. On an error `out` is as before. Errors: the frame would exceed
+    /// `max_frame` bytes, or its header cannot be written.
+    pub(crate) fn encode(
+        &self,
+        header: &impl Header,
+        body: usize,
+        out: &mut Vec<u8>,
+        max_frame: usize,
+    ) -> Result<(), FrameError> {
         let start = out.len();
-        let written = self.append_header(out, max_frame);
+        let written = self.append(header, body, out, max_frame);
         if written.is_err() {
             out.truncate(start);
         }
         written
     }
 
-    fn append_header(&self, out: &mut BytesMut, max_frame: usize) -> Result<(), FrameError> {
+    fn append(
+        &self,
+        header: &impl Header,
+        body: usize,
+        out: &mut Vec<u8>,
+        max_frame: usize,
+    ) -> Result<(), FrameError> {
         let start = out.len();
         out.extend_from_slice(&[0; PREFIX_BYTES]);
         match self.serialize {
-            SerializeType::Json => json::encode(self, out),
-            SerializeType::RocketMq => binary::encode(self, out)?,
+            SerializeType::Json => json::encode(self, header, out),
+            SerializeType::RocketMq => binary::encode(self, header, out)?,
         }
         let header = out.len() - start - PREFIX_BYTES;
         if header > HEADER_LENGTH_MAX {
             return Err(FrameError::HeaderTooLarge { bytes: header, max: HEADER_LENGTH_MAX });
         }
-        let bytes = PREFIX_BYTES + header + self.body.len();
+        let bytes = PREFIX_BYTES + header + body;
         let length = match i32::try_from(bytes - 4) {
             Ok(length) if bytes <= max_frame => length,
             _ => return Err(FrameError::TooLarge { bytes: bytes as u64, max: max_frame }),
@@ -42,5 +66,34 @@ impl Frame {
         prefix[4..].copy_from_slice(&(header as u32).to_be_bytes());
         prefix[4] = self.serialize as u8;
         Ok(())
+    }
+}
+
+impl Frame {
+    /// Appends everything but the body to `out`: the lengths, which count the body, and the header.
+    ///
+    /// The body's [parts](super::Body::parts) have to follow it on the wire. On an error `out` is as before.
+    /// Errors: the frame would exceed `max_frame` bytes, or its header cannot be written.
+    pub fn encode_header(&self, out: &mut Vec<u8>, max_frame: usize) -> Result<(), FrameError> {
+        self.encode_header_with(&self.ext, out, max_frame)
+    }
+
+    /// As [`encode_header`](Self::encode_header), with the fields of `header` in place of the frame's own.
+    pub fn encode_header_with(
+        &self,
+        header: &impl Header,
+        out: &mut Vec<u8>,
+        max_frame: usize,
+    ) -> Result<(), FrameError> {
+        let head = Head {
+            code: self.code,
+            language: self.language,
+            version: self.version,
+            opaque: self.opaque,
+            flag: self.flag,
+            remark: self.remark.as_deref(),
+            serialize: self.serialize,
+        };
+        head.encode(header, self.body.len(), out, max_frame)
     }
 }

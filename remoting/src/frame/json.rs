@@ -3,12 +3,9 @@
 //! Read by hand and not through serde: it is on the path of every message, most of its text goes straight
 //! into [`ExtFields`], and C++ clients put numbers and booleans where strings belong.
 
-use std::fmt::Write as _;
-
-use bytes::{BufMut, BytesMut};
-
-use super::{Body, Frame, FrameError, SerializeType};
+use super::{Body, Frame, FrameError, Head, SerializeType};
 use crate::ext::{ExtFields, MAX_FIELDS};
+use crate::fields::{Digits, FieldSink, Header};
 use crate::json::{JsonError, Lexer, MAX_DEPTH, write_escaped};
 use crate::version::Language;
 
@@ -16,34 +13,61 @@ use crate::version::Language;
 ///
 /// `serializeTypeCurrentRPC`, which Java writes too, is left out: every reader takes the notation from the
 /// prefix.
-pub(super) fn encode(frame: &Frame, out: &mut BytesMut) {
-    put_number(out, "{\"code\":", frame.code);
-    if !frame.ext.is_empty() {
-        out.put_slice(b",\"extFields\":");
-        let mut before = b'{';
-        for (key, value) in frame.ext.iter() {
-            out.put_u8(before);
-            write_escaped(out, key);
-            out.put_u8(b':');
-            write_escaped(out, value);
-            before = b',';
-        }
-        out.put_u8(b'}');
+pub(super) fn encode(head: &Head<'_>, header: &impl Header, out: &mut Vec<u8>) {
+    put_number(out, b"{\"code\":", head.code);
+    let mut fields = Fields { out, before: b'{' };
+    header.write_fields(&mut fields);
+    if fields.before == b',' {
+        out.push(b'}');
     }
-    put_number(out, ",\"flag\":", frame.flag);
-    out.put_slice(b",\"language\":\"");
-    out.put_slice(frame.language.name().as_bytes());
-    put_number(out, "\",\"opaque\":", frame.opaque);
-    if let Some(remark) = &frame.remark {
-        out.put_slice(b",\"remark\":");
+    put_number(out, b",\"flag\":", head.flag);
+    out.extend_from_slice(b",\"language\":\"");
+    out.extend_from_slice(head.language.name().as_bytes());
+    put_number(out, b"\",\"opaque\":", head.opaque);
+    if let Some(remark) = head.remark {
+        out.extend_from_slice(b",\"remark\":");
         write_escaped(out, remark);
     }
-    put_number(out, ",\"version\":", frame.version);
-    out.put_u8(b'}');
+    put_number(out, b",\"version\":", head.version);
+    out.push(b'}');
 }
 
-fn put_number(out: &mut BytesMut, label: &str, number: i32) {
-    write!(out, "{label}{number}").expect("a growing buffer takes every write");
+fn put_number(out: &mut Vec<u8>, label: &[u8], number: i32) {
+    out.extend_from_slice(label);
+    out.extend_from_slice(Digits::of(number.into()).as_bytes());
+}
+
+/// The member `extFields`, if there is a field at all.
+struct Fields<'a> {
+    out: &'a mut Vec<u8>,
+    /// What comes before the next field.
+    before: u8,
+}
+
+impl Fields<'_> {
+    fn name(&mut self, name: &str) {
+        if self.before == b'{' {
+            self.out.extend_from_slice(b",\"extFields\":");
+        }
+        self.out.push(self.before);
+        self.before = b',';
+        write_escaped(self.out, name);
+        self.out.push(b':');
+    }
+}
+
+impl FieldSink for Fields<'_> {
+    fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        write_escaped(self.out, value);
+    }
+
+    fn number(&mut self, name: &str, value: i64) {
+        self.name(name);
+        self.out.push(b'"');
+        self.out.extend_from_slice(Digits::of(value).as_bytes());
+        self.out.push(b'"');
+    }
 }
 
 /// Reads a header of any member order; unknown members are skipped, a null counts as absent.
@@ -100,6 +124,9 @@ fn members(
 
 /// An integer, also in quotes; `None` for null.
 fn number(lexer: &mut Lexer<'_>, field: &'static str) -> Result<Option<i32>, FrameError> {
+    if let Some(number) = lexer.plain_integer() {
+        return Ok(Some(number));
+    }
     let parsed = match lexer.peek() {
         Some(b'"') => lexer.string()?.parse(),
         _ => match lexer.scalar()? {

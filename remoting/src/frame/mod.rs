@@ -12,7 +12,7 @@ mod decode;
 mod encode;
 mod json;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
 
 use crate::code::RequestCode;
@@ -21,6 +21,7 @@ use crate::json::JsonError;
 use crate::version::{self, Language};
 
 pub use decode::FrameDecoder;
+pub(crate) use encode::Head;
 
 /// The largest frame by default, length field included: RocketMQ's `com.rocketmq.remoting.frameMaxLength`.
 pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
@@ -32,7 +33,7 @@ pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 const PREFIX_BYTES: usize = 8;
 
 /// Bit 0 of `flag`: the frame answers the request with the same opaque.
-const RESPONSE: i32 = 1;
+pub(crate) const RESPONSE: i32 = 1;
 
 /// Bit 1 of `flag`: the frame is a request that must not be answered.
 const ONEWAY: i32 = 2;
@@ -147,10 +148,10 @@ impl Frame {
     /// For tests and tools: a connection writes the header and the body's parts without joining them.
     /// Errors: [`FrameError::TooLarge`], [`FrameError::HeaderTooLarge`], [`FrameError::KeyTooLong`].
     pub fn to_bytes(&self) -> Result<Bytes, FrameError> {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         self.encode_header(&mut out, MAX_FRAME_BYTES)?;
         self.body.parts().for_each(|part| out.extend_from_slice(part));
-        Ok(out.freeze())
+        Ok(out.into())
     }
 }
 

@@ -257,7 +257,7 @@ fn what_is_missing_is_known() {
 fn a_frame_too_large_is_not_encoded() {
     let request = request_105().with_body(vec![0; 1000]);
     let len = request.to_bytes().unwrap().len();
-    let mut out = BytesMut::from(&b"before"[..]);
+    let mut out = b"before".to_vec();
     assert_eq!(
         request.encode_header(&mut out, len - 1),
         Err(FrameError::TooLarge { bytes: len as u64, max: len - 1 })

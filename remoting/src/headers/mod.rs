@@ -14,7 +14,8 @@ mod offset;
 mod pull;
 mod send;
 
-use crate::ext::{ExtFields, ExtValue, FieldError, parse};
+use crate::ext::{ExtValue, FieldError, parse};
+use crate::fields::FieldSink;
 
 pub use admin::*;
 pub use client_push::*;
@@ -57,9 +58,14 @@ macro_rules! header {
 
             /// Writes the header's fields, absent ones left out.
             pub fn to_ext(&self) -> crate::ExtFields {
-                let mut ext = crate::ExtFields::new();
-                $(crate::headers::HeaderField::write(&self.$field, $wire, &mut ext);)*
-                ext
+                crate::Header::to_ext(self)
+            }
+        }
+
+        impl $(<$life>)? crate::Header for $name $(<$life>)? {
+            fn write_fields(&self, sink: &mut impl crate::FieldSink) {
+                let _ = &sink;
+                $(crate::headers::HeaderField::write(&self.$field, $wire, sink);)*
             }
         }
     };
@@ -69,32 +75,61 @@ pub(crate) use header;
 /// A member of a header struct: a value, or an `Option` of one.
 pub(crate) trait HeaderField<'a>: Sized {
     fn read(field: &'static str, text: Option<&'a str>) -> Result<Self, FieldError>;
-    fn write(&self, field: &'static str, ext: &mut ExtFields);
+    fn write(&self, field: &'static str, sink: &mut impl FieldSink);
 }
 
-macro_rules! mandatory {
-    ($($type:ty),*) => {$(
+/// What a field's text is written from.
+pub(crate) trait WriteValue {
+    fn write_value(&self, field: &'static str, sink: &mut impl FieldSink);
+}
+
+macro_rules! mandatory_field {
+    ($type:ty) => {
         impl<'a> HeaderField<'a> for $type {
             fn read(field: &'static str, text: Option<&'a str>) -> Result<Self, FieldError> {
                 text.map_or(Err(FieldError::Missing { field }), |text| parse(field, text))
             }
 
-            fn write(&self, field: &'static str, ext: &mut ExtFields) {
-                ext.set(field, self);
+            fn write(&self, field: &'static str, sink: &mut impl FieldSink) {
+                self.write_value(field, sink);
             }
         }
+    };
+}
+macro_rules! mandatory {
+    ($($type:ty => |$sink:ident, $field:ident, $value:ident| $write:expr,)*) => {$(
+        impl WriteValue for $type {
+            fn write_value(&self, $field: &'static str, $sink: &mut impl FieldSink) {
+                let $value = self;
+                $write
+            }
+        }
+
+        mandatory_field!($type);
     )*};
 }
-mandatory!(i32, i64, bool, &'a str);
 
-impl<'a, T: ExtValue<'a> + std::fmt::Display> HeaderField<'a> for Option<T> {
+mandatory! {
+    i32 => |sink, field, value| sink.number(field, i64::from(*value)),
+    i64 => |sink, field, value| sink.number(field, *value),
+    bool => |sink, field, value| sink.truth(field, *value),
+}
+mandatory_field!(&'a str);
+
+impl WriteValue for &str {
+    fn write_value(&self, field: &'static str, sink: &mut impl FieldSink) {
+        sink.text(field, self);
+    }
+}
+
+impl<'a, T: ExtValue<'a> + WriteValue> HeaderField<'a> for Option<T> {
     fn read(field: &'static str, text: Option<&'a str>) -> Result<Self, FieldError> {
         text.map(|text| parse(field, text)).transpose()
     }
 
-    fn write(&self, field: &'static str, ext: &mut ExtFields) {
+    fn write(&self, field: &'static str, sink: &mut impl FieldSink) {
         if let Some(value) = self {
-            ext.set(field, value);
+            value.write_value(field, sink);
         }
     }
 }

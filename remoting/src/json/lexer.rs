@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use bytes::BufMut;
 use thiserror::Error;
 
 use super::parse::MAX_DEPTH;
+use crate::find::find;
 
 /// Why a text is not JSON, even leniently read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -173,9 +173,32 @@ impl<'a> Lexer<'a> {
     /// The text up to the next quote or backslash, or to the end.
     fn plain_run(&mut self) -> &'a str {
         let rest = &self.text[self.at..];
-        let len = rest.bytes().position(|byte| byte == b'"' || byte == b'\\').unwrap_or(rest.len());
+        let len = find(rest.as_bytes(), b'"', b'\\');
         self.at += len;
         &rest[..len]
+    }
+
+    /// An integer that is written plainly, consumed; `None`, and nothing consumed, for whatever else comes next.
+    pub(crate) fn plain_integer(&mut self) -> Option<i32> {
+        let first = self.peek()?;
+        let bytes = &self.text.as_bytes()[self.at..];
+        let negative = first == b'-';
+        let mut at = usize::from(negative);
+        let mut value = 0i64;
+        while let Some(digit) = bytes.get(at).filter(|byte| byte.is_ascii_digit()) {
+            value = value * 10 + i64::from(digit - b'0');
+            at += 1;
+            if at > 11 {
+                return None;
+            }
+        }
+        let ends = matches!(bytes.get(at), Some(b',' | b'}' | b' ') | None);
+        if at == usize::from(negative) || !ends {
+            return None;
+        }
+        let value = i32::try_from(if negative { -value } else { value }).ok()?;
+        self.at += at;
+        Some(value)
     }
 
     fn string_tail(&mut self, out: &mut String) -> Result<(), JsonError> {
@@ -243,7 +266,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn hex4(&mut self) -> Result<u32, JsonError> {
-        let digits = self.text.as_bytes().get(self.at..self.at + 4);
+        let digits = self.text.as_bytes()[self.at..].first_chunk::<4>();
         let value = digits.and_then(|digits| {
             digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
         });
@@ -258,30 +281,68 @@ fn is_number_start(scalar: &str) -> bool {
     scalar.trim_start_matches('-').starts_with(|first: char| first.is_ascii_digit())
 }
 
+/// What follows the backslash of a byte that must be escaped; 0 for one that need not be.
+const ESCAPES: [u8; 256] = {
+    let mut escapes = [0; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        escapes[control] = b'u';
+        control += 1;
+    }
+    escapes[b'\n' as usize] = b'n';
+    escapes[b'\r' as usize] = b'r';
+    escapes[b'\t' as usize] = b't';
+    escapes[b'"' as usize] = b'"';
+    escapes[b'\\' as usize] = b'\\';
+    escapes
+};
+
 /// Appends `text` as a JSON string, with quotes.
 ///
 /// Escapes what must be (quote, backslash, controls); the rest stays raw UTF-8.
-pub(crate) fn write_escaped(out: &mut impl BufMut, text: &str) {
+pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.put_u8(b'"');
     let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
     let mut from = 0;
     for (at, byte) in bytes.iter().enumerate() {
-        let short = match byte {
-            b'"' | b'\\' => *byte,
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            0..0x20 => b'u',
-            _ => continue,
-        };
-        out.put_slice(&bytes[from..at]);
-        out.put_slice(&[b'\\', short]);
-        if short == b'u' {
-            out.put_slice(&[b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        let escape = ESCAPES[usize::from(*byte)];
+        if escape == 0 {
+            continue;
+        }
+        out.extend_from_slice(&bytes[from..at]);
+        out.extend_from_slice(&[b'\\', escape]);
+        if escape == b'u' {
+            out.extend_from_slice(&[b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
         from = at + 1;
     }
-    out.put_slice(&bytes[from..]);
-    out.put_u8(b'"');
+    out.extend_from_slice(&bytes[from..]);
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_integer_is_read_or_left_alone() {
+        for (text, value, left) in [
+            ("12,", Some(12), 2),
+            (" -7}", Some(-7), 3),
+            ("2147483647 ", Some(i32::MAX), 10),
+            ("-2147483648", Some(i32::MIN), 11),
+            ("2147483648", None, 0),
+            ("99999999999999999999", None, 0),
+            ("1.5", None, 0),
+            ("1e3", None, 0),
+            ("-", None, 0),
+            ("\"1\"", None, 0),
+            ("null", None, 0),
+        ] {
+            let mut lexer = Lexer::new(text.as_bytes()).expect("text");
+            assert_eq!((lexer.plain_integer(), lexer.at()), (value, left), "{text}");
+        }
+    }
 }

@@ -18,10 +18,46 @@ pub struct OffsetMsgId {
     pub physical_offset: i64,
 }
 
+impl OffsetMsgId {
+    /// Its text, without an allocation: one is made for every message that is stored.
+    pub fn text(&self) -> IdText {
+        let mut text = IdText { digits: [0; 56], len: 0 };
+        match self.store_host.ip() {
+            IpAddr::V4(ip) => text.push(&ip.octets()),
+            IpAddr::V6(ip) => text.push(&ip.octets()),
+        }
+        text.push(&u32::from(self.store_host.port()).to_be_bytes());
+        text.push(&self.physical_offset.to_be_bytes());
+        text
+    }
+}
+
+/// The text of an [`OffsetMsgId`].
+#[derive(Debug, Clone, Copy)]
+pub struct IdText {
+    digits: [u8; 56],
+    len: usize,
+}
+
+impl IdText {
+    fn push(&mut self, bytes: &[u8]) {
+        const HEX: &[u8; 16] = b"0123456789ABCDEF";
+        for byte in bytes {
+            self.digits[self.len] = HEX[usize::from(byte >> 4)];
+            self.digits[self.len + 1] = HEX[usize::from(byte & 15)];
+            self.len += 2;
+        }
+    }
+
+    /// 32 or 56 digits.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[..self.len]).expect("digits are ASCII")
+    }
+}
+
 impl fmt::Display for OffsetMsgId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_ip(f, self.store_host.ip())?;
-        write!(f, "{:08X}{:016X}", self.store_host.port(), self.physical_offset)
+        f.write_str(self.text().as_str())
     }
 }
 

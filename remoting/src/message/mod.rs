@@ -27,7 +27,7 @@ use thiserror::Error;
 pub use batch::{BatchItem, BatchItems};
 pub use encode::StoredMessageFields;
 pub use hash::{body_crc, index_hash, java_string_hash_code, tags_code};
-pub use id::{OffsetMsgId, UniqKeyGenerator};
+pub use id::{IdText, OffsetMsgId, UniqKeyGenerator};
 pub use patch::{patch_physical_offset, patch_queue_offset, patch_store_timestamp};
 pub use stored::{StoredMessage, StoredMessages};
 

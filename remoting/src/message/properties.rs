@@ -4,6 +4,7 @@
 //! are. Readers take text without the last separator; writers always put it.
 
 use super::{MessageError, PROPERTIES_MAX, too_long};
+use crate::find::find;
 
 /// Between a name and its value.
 pub const NAME_VALUE_SEPARATOR: char = '\u{1}';
@@ -13,11 +14,31 @@ pub const PROPERTY_SEPARATOR: char = '\u{2}';
 
 /// The properties in their order; what has no name, no separator or no value is skipped, as Java does.
 pub fn iter(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(PROPERTY_SEPARATOR).filter_map(|property| {
-        property
-            .split_once(NAME_VALUE_SEPARATOR)
-            .filter(|(name, value)| !name.is_empty() && !value.is_empty())
-    })
+    Properties { rest: text }
+}
+
+struct Properties<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Properties<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let text = self.rest;
+            let bytes = text.as_bytes();
+            let name = find(bytes, NAME_VALUE_SEPARATOR as u8, PROPERTY_SEPARATOR as u8);
+            let has_value = bytes.get(name) == Some(&(NAME_VALUE_SEPARATOR as u8));
+            let value = if has_value { name + 1 } else { name };
+            let end = value + find(&bytes[value..], PROPERTY_SEPARATOR as u8, PROPERTY_SEPARATOR as u8);
+            self.rest = text.get(end + 1..).unwrap_or_default();
+            if has_value && name > 0 && end > value {
+                return Some((&text[..name], &text[value..end]));
+            }
+        }
+        None
+    }
 }
 
 /// The value of `name`; the last one, should it be there twice.

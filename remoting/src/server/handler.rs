@@ -3,7 +3,8 @@
 use tracing::debug;
 
 use crate::connection::{Connection, InvokeError};
-use crate::frame::{Frame, SerializeType};
+use crate::fields::Header;
+use crate::frame::{Body, Frame, Head, RESPONSE, SerializeType};
 use crate::response;
 use crate::version::{self, Language};
 
@@ -60,6 +61,26 @@ impl Responder {
         self.answer(frame);
     }
 
+    /// Answers with a typed header, encoded straight into what is written; otherwise as
+    /// [`reply`](Self::reply).
+    pub fn reply_header(mut self, code: i32, header: &impl Header, body: Body) {
+        self.answered = true;
+        if self.oneway {
+            return;
+        }
+        let head = Head {
+            code,
+            language: Language::Java,
+            version: version::OURS,
+            opaque: self.opaque,
+            flag: RESPONSE,
+            remark: None,
+            serialize: self.serialize,
+        };
+        let sent = self.connection.send_header(&head, header, body);
+        self.check(sent);
+    }
+
     /// Answers with a code and the reason for it.
     pub fn refuse(self, code: i32, remark: impl Into<String>) {
         self.reply(Frame::response(code).with_remark(remark));
@@ -85,7 +106,12 @@ impl Responder {
         frame.serialize = self.serialize;
         frame.language = Language::Java;
         frame.version = version::OURS;
-        match self.connection.send_response(frame) {
+        let sent = self.connection.send_response(frame);
+        self.check(sent);
+    }
+
+    fn check(&mut self, sent: Result<(), InvokeError>) {
+        match sent {
             Ok(()) => {}
             Err(InvokeError::Frame(error)) => {
                 let refusal = Frame::response(response::SYSTEM_ERROR).with_remark(format!("answer: {error}"));

@@ -194,7 +194,7 @@ pub mod respond {
             forbidden_type: None,
         };
         let body = if found.slices.is_empty() { Body::Empty } else { Body::Many(found.slices) };
-        responder.reply(Frame::response(found.code).with_ext(header.to_ext()).with_body(body));
+        responder.reply_header(found.code, &header, body);
     }
 
     /// An error.

@@ -1,12 +1,11 @@
 //! The answer to a send.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use trireme_remoting::headers::SendResponse;
-use trireme_remoting::message::OffsetMsgId;
-use trireme_remoting::{Frame, Responder, response};
+use trireme_remoting::message::{IdText, OffsetMsgId};
+use trireme_remoting::{Body, Frame, Responder, response};
 
 use crate::replica::Shared;
 use crate::router::Router;
@@ -42,17 +41,23 @@ impl ProducerReply {
                 return self.responder.reply(frame);
             }
         };
-        let mut ids = String::new();
-        for physical_offset in messages {
-            if !ids.is_empty() {
-                ids.push(',');
-            }
+        let id = |physical_offset: u64| {
             let physical_offset = i64::try_from(physical_offset).expect("a log is shorter than 2^63 bytes");
-            let id = OffsetMsgId { store_host: self.store_host, physical_offset };
-            write!(ids, "{id}").expect("writing to a string cannot fail");
+            OffsetMsgId { store_host: self.store_host, physical_offset }.text()
+        };
+        let mut messages = messages.map(id);
+        let first = messages.next();
+        let mut ids = String::new();
+        for id in messages {
+            if ids.is_empty() {
+                ids.extend(first.as_ref().map(IdText::as_str));
+            }
+            ids.push(',');
+            ids.push_str(id.as_str());
         }
+        let single = first.as_ref().map_or("", IdText::as_str);
         let header = SendResponse {
-            msg_id: &ids,
+            msg_id: if ids.is_empty() { single } else { &ids },
             queue_id: self.queue_id,
             queue_offset: i64::try_from(receipt.queue_offset).expect("a queue is shorter than 2^63 messages"),
             transaction_id: None,
@@ -61,6 +66,6 @@ impl ProducerReply {
             region: Some("DefaultRegion"),
             trace_on: Some(true),
         };
-        self.responder.reply(Frame::response(response::SUCCESS).with_ext(header.to_ext()));
+        self.responder.reply_header(response::SUCCESS, &header, Body::Empty);
     }
 }
