@@ -26,6 +26,7 @@ use crate::queues::consume::QueueId;
 
 const LAYOUT: u32 = 1;
 const ROW_BYTES: usize = 16;
+const MIN_CAPACITY: usize = 4096;
 const TRAILER_BYTES: usize = 16;
 const QUEUE_ID_AT: usize = 12;
 const QUEUE_OFFSET_AT: usize = 20;
@@ -51,7 +52,7 @@ pub struct Mark {
 }
 
 /// How much a payload under construction holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Bytes of messages.
     pub bytes: usize,
@@ -75,6 +76,16 @@ impl EntryBuilder {
     pub fn new(capacity: usize) -> Self {
         let frame = trireme_raft::proposal::Proposal::frame(capacity);
         Self { frame, messages: 0, rows: Vec::new(), marks: Vec::new(), commands: Vec::new() }
+    }
+
+    /// An empty payload, with room for a quarter more than `extent`: entries are about as large as the one before,
+    /// and a buffer that grows is copied.
+    pub fn like(extent: Extent) -> Self {
+        let more = |count: usize| count + count / 4;
+        let mut builder = Self::new(more(extent.bytes + extent.messages * ROW_BYTES).max(MIN_CAPACITY));
+        builder.rows.reserve(more(extent.messages));
+        builder.marks.reserve(more(extent.messages));
+        builder
     }
 
     /// Encodes a message. Its queue offset and physical offset are stamped when the entry is appended.

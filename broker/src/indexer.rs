@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use trireme_remoting::message::{StoredMessage, property};
+use trireme_remoting::message::{StoredMessage, properties, property};
 
 use crate::entry::Entry;
 use crate::queues;
@@ -147,8 +147,15 @@ async fn index(
     if shared.keys.last_indexed().is_some_and(|last| physical_offset <= last.physical_offset) {
         return Ok(());
     }
-    let unique = message.property(property::UNIQ_KEY);
-    let keys = message.property(property::KEYS).unwrap_or_default();
+    // One pass; of a repeated property the last counts.
+    let (mut unique, mut keys) = (None, "");
+    for (name, value) in properties::iter(message.properties) {
+        match name {
+            property::UNIQ_KEY => unique = Some(value),
+            property::KEYS => keys = value,
+            _ => {}
+        }
+    }
     let keys = keys.split(' ').filter(|key| !key.is_empty());
     for key in unique.into_iter().chain(keys) {
         while let Err(Backlog { .. }) =

@@ -166,6 +166,8 @@ struct Pending {
     bytes: usize,
     scratch: String,
     last_store_timestamp: i64,
+    /// How large the entry was that was proposed last.
+    last_taken: Extent,
     /// The term that is served; submissions are refused while there is none.
     term: Option<u64>,
 }
@@ -203,7 +205,8 @@ impl Sequencer {
             return Err(SubmitError::Busy(pending.bytes));
         }
         if pending.entries.back().is_none_or(Gathered::is_full) {
-            pending.entries.push_back(Gathered { builder: EntryBuilder::new(4096), shares: Vec::new() });
+            let next = Gathered::like(pending.last_taken);
+            pending.entries.push_back(next);
         }
         let store_timestamp = self.shared.clock.now_ms().max(pending.last_store_timestamp);
         pending.last_store_timestamp = store_timestamp;
@@ -327,7 +330,8 @@ impl Sequencer {
     fn take(&self) -> Option<Gathered> {
         let mut pending = self.shared.pending.lock();
         let gathered = pending.entries.pop_front()?;
-        pending.bytes -= gathered.builder.mark().bytes.min(pending.bytes);
+        pending.last_taken = gathered.builder.mark();
+        pending.bytes -= pending.last_taken.bytes.min(pending.bytes);
         Some(gathered)
     }
 
@@ -406,6 +410,11 @@ impl Pending {
 }
 
 impl Gathered {
+    fn like(extent: Extent) -> Self {
+        let shares = Vec::with_capacity(extent.messages + extent.messages / 4);
+        Self { builder: EntryBuilder::like(extent), shares }
+    }
+
     fn is_full(&self) -> bool {
         self.builder.message_bytes() >= ENTRY_BYTES
             || self.builder.message_count() >= ENTRY_MESSAGES
