@@ -110,6 +110,9 @@ def _run(argv, directory, watch, limit, until_silent=False):
     watchdog = threading.Timer(limit, process.kill)
     watchdog.start()
     try:
+        if until_silent:
+            # A reader may be done within its first line.
+            watch.begin(process.pid)
         for text in process.stdout:
             line = json.loads(text)
             if line["type"] == "summary":
@@ -145,11 +148,19 @@ class Watch:
         self.at = 0.0
         self.memory = {}
 
+    def begin(self, load_pid):
+        """From now on CPU time counts. Without this call, from the last line of warming up on."""
+        self.find(load_pid)
+        self.first = (self._cpu(), self.messages, self.at)
+
+    def find(self, load_pid):
+        self.servers = self.contender.servers(load_pid)
+        self.load_pid = load_pid
+
     def second(self, load_pid, line):
         """Takes a line of the load generator, right after it was printed."""
         if self.servers is None:
-            self.servers = self.contender.servers(load_pid)
-            self.load_pid = load_pid
+            self.find(load_pid)
         rate, took = line[self.field], line["at"] - self.at
         self.at = line["at"]
         # Seconds of silence at a reader's end are not its work.

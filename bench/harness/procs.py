@@ -1,5 +1,6 @@
 """Processes that we start, and their end: each by its own id, however this program ends."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -66,7 +67,9 @@ def stop(process, seconds=30):
             process.wait()
         for pid, started in family:
             if _started(pid) == started:
-                os.kill(pid, signal.SIGKILL)
+                # It may be ending by itself just now.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
     if process.stdout:
         process.stdout.close()
     if process in _running:

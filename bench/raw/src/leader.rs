@@ -60,7 +60,9 @@ pub fn lead(options: &Options) -> io::Result<()> {
         let (outlet, blocks) = sync_channel::<Block>(QUEUED);
         outlets.push(outlet);
         let (answers, progress) = (follower.try_clone()?, progress.clone());
-        thread::spawn(move || end_with(blocks.iter().try_for_each(|block| wire::send_block(&follower, &block))));
+        thread::spawn(move || {
+            end_with(blocks.iter().try_for_each(|block| wire::send_block(&follower, &block)))
+        });
         thread::spawn(move || end_with(take_answers(&answers, number, &progress)));
     }
     while let Some(block) = wire::receive_block(&source)? {

@@ -76,7 +76,9 @@ impl Options {
 
 pub fn usage(why: &str) -> ! {
     eprintln!("raw: {why}");
-    eprintln!("raw run --data DIR [--block BYTES] [--window BLOCKS] [--one] [--size BYTES] [--overhead BYTES]");
+    eprintln!(
+        "raw run --data DIR [--block BYTES] [--window BLOCKS] [--one] [--size BYTES] [--overhead BYTES]"
+    );
     eprintln!("        [--file BYTES] [--seconds N] [--warmup N]");
     eprintln!("raw follower --data DIR --name NAME [--file BYTES]");
     eprintln!("raw leader --data DIR --name NAME --follower ADDR --follower ADDR [--file BYTES]");
