@@ -1,5 +1,6 @@
 """Trireme: a name server and a group of three replicas, each a process of its own."""
 
+import datetime
 import os
 
 from . import procs, remoting
@@ -62,4 +63,6 @@ class Trireme(Contender):
         return bench_command(self.namesrv_port, workload, seconds, warmup, topic)
 
     def settings(self):
-        return {"servers": self.argv}
+        # The commit on record is the tree's; the binary may be older.
+        built = datetime.datetime.fromtimestamp(os.stat(BINARY).st_mtime, datetime.timezone.utc)
+        return {"servers": self.argv, "built": built.isoformat(timespec="seconds")}
