@@ -84,7 +84,7 @@ impl<'a> SendHeader<'a> {
 
     /// Writes the header under the letters of codes 310, 320 and 325.
     pub fn to_ext_v2(&self) -> ExtFields {
-        let mut ext = ExtFields::with_capacity(16, 192);
+        let mut ext = ExtFields::with_capacity(16, 96 + self.text_bytes());
         macro_rules! write {
             ($($field:ident $letter:literal $name:literal,)*) => {
                 $(self.$field.write($letter, &mut ext);)*
@@ -96,7 +96,7 @@ impl<'a> SendHeader<'a> {
 
     /// Writes the header under the names of codes 10, 324 and 326.
     pub fn to_ext_v1(&self) -> ExtFields {
-        let mut ext = ExtFields::with_capacity(16, 320);
+        let mut ext = ExtFields::with_capacity(16, 224 + self.text_bytes());
         macro_rules! write {
             ($($field:ident $letter:literal $name:literal,)*) => {
                 $(self.$field.write($name, &mut ext);)*
@@ -104,6 +104,18 @@ impl<'a> SendHeader<'a> {
         }
         send_fields!(write);
         ext
+    }
+
+    /// Bytes of the fields that differ in length; the others and all names have a bound.
+    fn text_bytes(&self) -> usize {
+        let texts = [
+            Some(self.topic),
+            Some(self.producer_group),
+            Some(self.default_topic),
+            self.properties,
+            self.broker_name,
+        ];
+        texts.into_iter().flatten().map(str::len).sum()
     }
 
     /// Whether the body is a batch.
