@@ -1,6 +1,6 @@
 //! The applier: walks committed entries and is the only one that changes replicated state.
 //!
-//! Per message it appends a 20-byte unit to a ConsumeQueue, in memory; per command it changes the
+//! Per message it appends a 24-byte record to a ConsumeQueue, in memory; per command it changes the
 //! state. After a run of entries it wakes whoever waits for the queues that grew. Saving the state to
 //! disk happens elsewhere (`saver.rs`), from copies made here between two entries.
 

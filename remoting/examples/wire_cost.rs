@@ -1,4 +1,4 @@
-//! What the wire costs per message: `cargo run --release -p trireme-remoting --example wire_cost [STEP [ROUNDS]]`.
+//! What the wire costs per message: `cargo run --release -p trireme-remoting --example wire_cost [STEP [ROUNDS]]`; `list` names the steps.
 //!
 //! Without arguments each step runs for a while and its time is printed. Time varies with the machine and with what
 //! else it does; `bench/instructions` counts the instructions of the same steps, which does not.
@@ -23,6 +23,9 @@ const ROUNDS: u32 = 200_000;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let step = arguments.next();
+    if step.as_deref() == Some("list") {
+        return STEPS.iter().for_each(|step| println!("{step}"));
+    }
     let rounds = arguments.next().map_or(ROUNDS, |rounds| rounds.parse().expect("rounds are a number"));
     for name in STEPS.iter().filter(|name| step.as_deref().is_none_or(|step| step == **name)) {
         let since = Instant::now();
