@@ -3,7 +3,7 @@
 //! ```text
 //!   harness   starts, kills, freezes and asks replicas          load      producers and a consumer
 //!      \                                                          |
-//!       +--------> failover, bad_input <----------------------- history   what was attempted
+//!       +--------> failover, namesrvs, bad_input <------------- history   what was attempted
 //!                                                                 |
 //!                                                               checks    what must hold, and logs on disk
 //! ```
@@ -20,5 +20,6 @@ mod wire;
 
 mod bad_input;
 mod failover;
+mod namesrvs;
 mod state;
 mod two_groups;

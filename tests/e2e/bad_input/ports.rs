@@ -67,7 +67,7 @@ async fn garbage_on_every_port() {
     let leader = cluster.leader().await;
     let client = cluster.client();
     let producer = client.producer(ProducerConfig::new("served")).unwrap();
-    let ports = [cluster.replicas[leader].addr, cluster.replicas[leader].peer_addr, cluster.namesrv_addr];
+    let ports = [cluster.replicas[leader].addr, cluster.replicas[leader].peer_addr, cluster.namesrvs[0].addr];
 
     throw(&ports, WARM_UP, &producer).await;
     let before = usage(&cluster, leader);
@@ -153,5 +153,5 @@ async fn send(producer: &Producer) {
 /// Descriptors and memory of the processes whose ports are used.
 fn usage(cluster: &Cluster, leader: usize) -> [(usize, u64); 2] {
     let of = |process: &Process| (process.descriptors(), process.resident_kib());
-    [of(&cluster.replicas[leader].process), of(&cluster.namesrv)]
+    [of(&cluster.replicas[leader].process), of(&cluster.namesrvs[0].process)]
 }

@@ -286,7 +286,7 @@ async fn bad_requests_are_refused_in_words() {
     for at in [leader, (leader + 1) % 3] {
         ask_all(cluster.replicas[at].addr, cases()).await;
     }
-    ask_all(cluster.namesrv_addr, namesrv_cases()).await;
+    ask_all(cluster.namesrvs[0].addr, namesrv_cases()).await;
     assert_eq!(self::messages(&cluster, leader).await, messages, "a refused message was stored");
     let topics = cluster.client().admin().topics().await.unwrap();
     for topic in ["new", "../../x", "unknown"] {

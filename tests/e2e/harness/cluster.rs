@@ -8,8 +8,10 @@ use std::time::Instant;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use trireme_client::{Admin, Client, ClientConfig, TopicSpec};
-use trireme_remoting::ClientOptions;
+use trireme_remoting::body::ClusterInfo;
+use trireme_remoting::{ClientOptions, Frame, RequestCode};
 
+use super::status::ANSWER_WITHIN;
 use super::{Process, Status, eventually, free_port, until};
 
 /// Groups that run at the same time, over all tests: the machine is small, and elections have deadlines.
@@ -19,6 +21,8 @@ static GROUPS: Semaphore = Semaphore::const_new(2);
 pub struct Options {
     /// Broker groups of three replicas each.
     pub groups: u8,
+    /// Name servers, which know nothing of each other.
+    pub namesrvs: usize,
     /// Bytes of a commit log segment.
     pub segment_bytes: u64,
     /// Where the stores are, if not beside the logs.
@@ -29,7 +33,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { groups: 1, segment_bytes: 16 << 20, stores: None, args: Vec::new() }
+        Self { groups: 1, namesrvs: 1, segment_bytes: 16 << 20, stores: None, args: Vec::new() }
     }
 }
 
@@ -49,14 +53,38 @@ pub struct Replica {
     pub process: Process,
 }
 
+/// A name server.
+pub struct Namesrv {
+    /// Where it serves.
+    pub addr: SocketAddr,
+    /// The process; killed when the cluster is dropped.
+    pub process: Process,
+}
+
+impl Namesrv {
+    fn start(log: PathBuf) -> Self {
+        let addr: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+        let args = ["namesrv", "--listen", &addr.to_string()].map(str::to_owned);
+        let mut process = Process::new(args.into(), log);
+        process.start();
+        Self { addr, process }
+    }
+
+    /// The master that it names for a group; `None` if it names none, or does not answer.
+    pub async fn master(&self, client: &trireme_remoting::Client, group: &str) -> Option<String> {
+        let request = Frame::request(RequestCode::GetBrokerClusterInfo);
+        let answer = client.invoke(&self.addr.to_string(), request, ANSWER_WITHIN).await.ok()?;
+        let info = ClusterInfo::decode(answer.body.as_slice()).unwrap();
+        info.broker_addr_table.get(group)?.broker_addrs.get(&0).cloned()
+    }
+}
+
 /// A cluster under test. When a test fails, its logs and stores stay, and their place is printed.
 pub struct Cluster {
     /// All replicas, group by group, each in the order of its numbers.
     pub replicas: Vec<Replica>,
-    /// The name server's process.
-    pub namesrv: Process,
-    /// Where the name server is.
-    pub namesrv_addr: SocketAddr,
+    /// The name servers, at least one.
+    pub namesrvs: Vec<Namesrv>,
     /// For requests to single replicas.
     pub remote: trireme_remoting::Client,
     /// Logs, and stores unless they are elsewhere.
@@ -74,10 +102,9 @@ impl Cluster {
     pub async fn start_with(options: Options) -> Self {
         let permit = GROUPS.acquire_many(options.groups.into()).await.unwrap();
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let namesrv_addr: SocketAddr = ([127, 0, 0, 1], free_port()).into();
-        let args = ["namesrv", "--listen", &namesrv_addr.to_string()].map(str::to_owned);
-        let mut namesrv = Process::new(args.into(), dir.path().join("namesrv.log"));
-        namesrv.start();
+        let namesrvs: Vec<Namesrv> = (1..=options.namesrvs)
+            .map(|number| Namesrv::start(dir.path().join(format!("namesrv-{number}.log"))))
+            .collect();
         let stores = options.stores.clone().unwrap_or_else(|| dir.path().to_owned());
         let mut replicas = Vec::new();
         for group in 0..options.groups {
@@ -89,7 +116,7 @@ impl Cluster {
                 let mut args: Vec<String> =
                     ["broker", "--stop-with-stdin", "--group", &name].map(Into::into).into();
                 args.extend(["--node".into(), node.to_string()]);
-                args.extend(["--namesrv".into(), namesrv_addr.to_string()]);
+                args.extend(["--namesrv".into(), addresses(&namesrvs)]);
                 args.extend(["--segment-bytes".into(), options.segment_bytes.to_string()]);
                 for (at, [addr, peer]) in addrs.iter().enumerate() {
                     args.extend(["--replica".into(), format!("{}={addr}/{peer}", at + 1)]);
@@ -111,7 +138,7 @@ impl Cluster {
             }
         }
         let remote = trireme_remoting::Client::new(ClientOptions::default(), None);
-        let mut cluster = Self { replicas, namesrv, namesrv_addr, remote, dir, _permit: permit };
+        let mut cluster = Self { replicas, namesrvs, remote, dir, _permit: permit };
         for at in 0..cluster.replicas.len() {
             cluster.replicas[at].process.start();
         }
@@ -144,7 +171,7 @@ impl Cluster {
 
     /// A new client of the cluster.
     pub fn client(&self) -> Client {
-        Client::new(ClientConfig::new(&self.namesrv_addr.to_string())).unwrap()
+        Client::new(ClientConfig::new(&addresses(&self.namesrvs))).unwrap()
     }
 
     /// Makes a topic with so many queues in every group, and waits until it is routed.
@@ -232,9 +259,11 @@ impl Cluster {
 
     /// The end of a good test: every process that should run does, and none has panicked.
     pub fn assert_healthy(&mut self) {
-        assert!(self.namesrv.is_running(), "the name server ended by itself");
-        let namesrv = std::iter::once(&self.namesrv);
-        for process in self.replicas.iter().map(|replica| &replica.process).chain(namesrv) {
+        for namesrv in &mut self.namesrvs {
+            assert!(namesrv.process.is_running(), "the name server at {} ended by itself", namesrv.addr);
+        }
+        let namesrvs = self.namesrvs.iter().map(|namesrv| &namesrv.process);
+        for process in self.replicas.iter().map(|replica| &replica.process).chain(namesrvs) {
             let output = process.output();
             let panicked = output.lines().find(|line| line.contains("panicked at"));
             assert_eq!(panicked, None, "in {}", process.log().display());
@@ -257,4 +286,9 @@ impl Drop for Cluster {
             eprintln!("logs and stores of the failed test: {}", self.dir.path().display());
         }
     }
+}
+
+/// As clients and brokers are told them.
+fn addresses(namesrvs: &[Namesrv]) -> String {
+    namesrvs.iter().map(|namesrv| namesrv.addr.to_string()).collect::<Vec<_>>().join(";")
 }

@@ -7,7 +7,7 @@ use trireme_remoting::body::KvTable;
 use trireme_remoting::{Client, Frame, RequestCode};
 
 /// A replica that has not answered by then is not there, or frozen.
-const ANSWER_WITHIN: Duration = Duration::from_millis(1000);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_millis(1000);
 
 /// A replica's marks.
 #[derive(Debug, Clone, PartialEq, Eq)]
