@@ -223,12 +223,19 @@ impl Broker {
         }
     }
 
-    /// Stops in order: takes no more requests, answers those that are open, saves the state.
+    /// Stops in order: hands leadership over while it still serves, takes no more requests, answers those that
+    /// are open, saves the state.
     pub async fn shutdown(&self) {
+        self.shared.node.hand_over().await;
+        // A pull that waits for messages would hold up the drain for as long as that may take, and then hear
+        // nothing.
+        self.shared.parked.close();
         let servers = std::mem::take(&mut *self.servers.lock());
+        let mut draining = JoinSet::new();
         for server in servers {
-            server.shutdown(DRAIN).await;
+            draining.spawn(server.shutdown(DRAIN));
         }
+        while draining.join_next().await.is_some() {}
         self.shared.node.shutdown().await;
         // Nothing is applied any more, unless apply has failed or hangs in the middle of an entry: then what
         // was saved last is what the next start goes on from.

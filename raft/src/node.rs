@@ -277,9 +277,10 @@ impl Node {
 }
 
 impl Node {
-    /// Does nothing on a replica that does not lead. Takes an election timeout at most: after that the
-    /// others help themselves.
-    async fn hand_over(&self) {
+    /// Lets another replica lead, and returns when it does and what this one appended is applied here. Does
+    /// nothing on a replica that does not lead. Takes an election timeout at most: after that the others help
+    /// themselves.
+    pub async fn hand_over(&self) {
         let us = self.inner.config.node;
         let mut leadership = self.leadership();
         if leadership.borrow().role != Role::Leader {

@@ -237,6 +237,33 @@ async fn rolling() {
     assert_terms(&log, &attempts);
 }
 
+/// A replica that stops in order answers the pulls that wait at it, so that nobody has to find out that it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_answers_who_waits() {
+    let mut cluster = Cluster::start().await;
+    let topic = cluster.topic("silent", 1).await;
+    let queue = MessageQueue::new(&*topic, "broker-a", 0);
+    for at in [(cluster.leader().await + 1) % 3, cluster.leader().await] {
+        let addr = cluster.replicas[at].addr;
+        // Longer than the test may take.
+        let request = wire::waiting_pull_request(&queue, 0, wire::LONG_POLL);
+        let client = cluster.remote.clone();
+        let waits = async move { client.invoke(&addr.to_string(), request, wire::LONG_POLL).await };
+        // Sent when it is first polled, which is before the question behind it.
+        let mut waits = Box::pin(waits);
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        let waiting = tokio::spawn(waits);
+        let status = cluster.status(at).await;
+        assert!(status.is_some(), "requests of a connection are taken in their order: the pull waits by now");
+        cluster.replicas[at].process.stop().await;
+        let answer = waiting.await.unwrap().expect("an answer, and not the end of the connection");
+        assert_eq!(answer.code, response::PULL_NOT_FOUND, "{:?}", answer.remark);
+        cluster.restart(at);
+        cluster.caught_up(at).await;
+    }
+    cluster.assert_healthy();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_replica_again_and_again() {
     let mut cluster = cluster().await;

@@ -6,12 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use trireme_client::MessageQueue;
-use trireme_remoting::headers::{PULL_SUBSCRIPTION, PullRequest, PullResponse, SendHeader};
+use trireme_remoting::headers::{PULL_SUBSCRIPTION, PULL_SUSPEND, PullRequest, PullResponse, SendHeader};
 use trireme_remoting::message::{StoredMessage, StoredMessages};
 use trireme_remoting::{Client, Frame, InvokeError, RequestCode, response};
 
 /// More than a replica keeps a request that waits for a leader.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longer than a test waits for anything.
+pub const LONG_POLL: Duration = Duration::from_secs(60);
 
 /// What queues hold: per queue its messages, from offset 0 on.
 pub type Contents = BTreeMap<MessageQueue, Vec<Bytes>>;
@@ -64,6 +67,14 @@ pub fn pull_request(queue: &MessageQueue, offset: i64) -> Frame {
         proxy_forward_client_id: None,
     };
     Frame::request(RequestCode::PullMessage).with_ext(header.to_ext())
+}
+
+/// As [`pull_request`], but it waits so long for messages.
+pub fn waiting_pull_request(queue: &MessageQueue, offset: i64, wait: Duration) -> Frame {
+    let mut request = pull_request(queue, offset);
+    request.ext.set("sysFlag", PULL_SUBSCRIPTION | PULL_SUSPEND);
+    request.ext.set("suspendTimeoutMillis", wait.as_millis());
+    request
 }
 
 /// Asks one replica.

@@ -48,6 +48,8 @@ struct State {
     /// When each pull gives up, the earliest first.
     deadlines: BTreeSet<(Instant, u64, QueueId)>,
     grown: Vec<QueueId>,
+    /// The replica is stopping: nobody waits any more.
+    closed: bool,
 }
 
 impl Parked {
@@ -56,10 +58,16 @@ impl Parked {
         Self::default()
     }
 
+    /// Lets nobody wait any more: who waits is answered now, and who comes, at once.
+    pub fn close(&self) {
+        self.shared.lot.lock().closed = true;
+        self.shared.wake.notify_one();
+    }
+
     /// Puts a pull in; gives it back if too many wait.
     fn put(&self, waiting: Waiting) -> Option<Waiting> {
         let mut state = self.shared.lot.lock();
-        if state.count >= MAX_PARKED {
+        if state.count >= MAX_PARKED || state.closed {
             return Some(waiting);
         }
         let number = state.next_number;
@@ -93,6 +101,13 @@ impl Parked {
     /// Takes the pulls of queues that grew, and those whose time is over.
     fn take(&self, now: Instant) -> (Vec<Waiting>, Vec<Waiting>) {
         let mut state = self.shared.lot.lock();
+        if state.closed {
+            state.deadlines.clear();
+            state.grown.clear();
+            state.count = 0;
+            let all = state.queues.drain().flat_map(|(_, waiting)| waiting);
+            return (Vec::new(), all.map(|(_, waiting)| waiting).collect());
+        }
         let mut woken = Vec::new();
         for queue in std::mem::take(&mut state.grown) {
             for (number, waiting) in state.queues.remove(&queue).into_iter().flatten() {
