@@ -32,6 +32,9 @@ pub struct Applier {
     saver: Saver,
     saved: Option<LogId>,
     grown: HashSet<QueueId>,
+    /// Deleted topics whose queues still have their files, and the entries that deleted them: a restart may go on
+    /// from before such an entry, and would rebuild from the log what is missing.
+    deleted: Vec<(LogId, u32)>,
 }
 
 /// A checkpoint: what the state is made of, and how far each queue had come.
@@ -55,26 +58,31 @@ impl Applier {
         if let Some(saved) = saved {
             saver.whole(saved);
         }
-        Self { state, queues, parked, saver, saved, grown: HashSet::new() }
+        Self { state, queues, parked, saver, saved, grown: HashSet::new(), deleted: Vec::new() }
     }
 
-    fn commands(&mut self, entry: &Entry, outcome: &mut Outcome) {
-        let mut removed = Vec::new();
-        {
-            let mut state = self.state.write();
-            for (ordinal, command) in entry.commands.iter().enumerate() {
-                match state.apply(command) {
-                    Ok(topic) => removed.extend(topic),
-                    Err(refused) => outcome.refusals.push(state::refusal(ordinal, refused)),
-                }
+    fn commands(&mut self, log_id: LogId, entry: &Entry, outcome: &mut Outcome) {
+        let mut state = self.state.write();
+        for (ordinal, command) in entry.commands.iter().enumerate() {
+            match state.apply(command) {
+                Ok(topic) => self.deleted.extend(topic.map(|topic_id| (log_id, topic_id))),
+                Err(refused) => outcome.refusals.push(state::refusal(ordinal, refused)),
             }
         }
-        for topic_id in removed {
-            if let Err(error) = self.queues.remove_topic(topic_id) {
+    }
+
+    /// Removes the queues of topics that no restart knows any more.
+    fn remove_deleted(&mut self) {
+        let on_disk = self.saver.on_disk();
+        let queues = &self.queues;
+        self.deleted.retain(|(deleted_at, topic_id)| {
+            let is_known = on_disk.is_none_or(|saved| saved.index < deleted_at.index);
+            if !is_known && let Err(error) = queues.remove_topic(*topic_id) {
                 // Files of a topic that is gone are never read again; they only take room.
                 tracing::warn!(topic_id, %error, "the queues of a deleted topic could not be removed");
             }
-        }
+            is_known
+        });
     }
 
     fn messages(&mut self, entry: &Entry, payload_offset: u64) {
@@ -117,6 +125,13 @@ impl Applier {
     }
 }
 
+/// Where the queues of all topics stand. Those of deleted topics are not part of what is saved.
+pub fn positions(state: &State, queues: &ConsumeQueues) -> Vec<Position> {
+    let mut positions = queues.positions();
+    positions.retain(|position| state.topics.name(position.queue.topic_id).is_some());
+    positions
+}
+
 impl StateMachine for Applier {
     fn saved(&self) -> Option<LogId> {
         self.saved
@@ -134,7 +149,7 @@ impl StateMachine for Applier {
             panic!("entry {:?} at {} cannot be applied: {error}", applied.log_id, applied.physical_offset)
         });
         if !entry.commands.is_empty() {
-            self.commands(&entry, &mut outcome);
+            self.commands(applied.log_id, &entry, &mut outcome);
         }
         self.messages(&entry, applied.physical_offset);
         self.saver.whole(applied.log_id);
@@ -145,16 +160,20 @@ impl StateMachine for Applier {
         if !self.grown.is_empty() {
             self.parked.arrived(self.grown.drain());
         }
+        if !self.deleted.is_empty() {
+            self.remove_deleted();
+        }
         if self.saver.is_due() {
-            let parts = self.state.read().checkpoint();
-            self.saver.save(applied, parts, self.queues.positions());
+            let state = self.state.read();
+            self.saver.save(applied, state.checkpoint(), positions(&state, &self.queues));
         }
     }
 
     fn checkpoint(&mut self) -> Vec<u8> {
-        let queues = self.queues.positions();
+        let state = self.state.read();
+        let queues = positions(&state, &self.queues);
         codec::encode(&Checkpoint {
-            parts: self.state.read().checkpoint(),
+            parts: state.checkpoint(),
             queues: queues
                 .iter()
                 .map(|p| (p.queue.topic_id, p.queue.queue_id, p.next_queue_offset))
@@ -175,6 +194,7 @@ impl StateMachine for Applier {
         self.saver.changing();
         // The messages before the checkpoint are not here, so each queue starts where it had come to.
         self.queues.reset().map_err(|error| refused(error.to_string()))?;
+        self.deleted.clear();
         let mut positions = Vec::new();
         for (topic_id, queue_id, next) in checkpoint.queues {
             let queue = QueueId { topic_id, queue_id };
@@ -198,7 +218,9 @@ mod tests {
     use trireme_remoting::message::StoredMessageFields;
 
     use super::*;
+    use crate::command::Command;
     use crate::entry::{self, EntryBuilder};
+    use crate::features::topics::DeleteTopic;
     use crate::queues::consume::Options;
 
     /// An entry at `index` with one message per queue offset, to queue 0 of `BenchmarkTest`.
@@ -257,5 +279,37 @@ mod tests {
         assert!(applied.is_err(), "a queue offset that is not the next one stops the replica");
         assert_eq!(queues.positions()[0].next_queue_offset, 2, "half of it is applied");
         assert_eq!(saver.at(), None);
+    }
+
+    /// A restart goes on from what is saved; if that still knows a deleted topic, its queues must be there, or
+    /// all of the log would be read to make them again.
+    #[test]
+    fn a_deleted_topic_keeps_its_files_until_nobody_knows_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new("c", "g");
+        let queues = ConsumeQueues::open(dir.path(), Options::STANDARD, &[], 0).unwrap().queues;
+        let saver = Saver::new();
+        let stored = entry(&state, 1, &[0]);
+        let mut builder = EntryBuilder::new(1024);
+        builder.command(Command::DeleteTopic(DeleteTopic { name: "BenchmarkTest".into() }));
+        let deleted = Applied {
+            log_id: LogId { term: 1, index: 2 },
+            payload: builder.finish().0.payload().to_vec().into(),
+            ..entry(&state, 2, &[])
+        };
+        let state = Arc::new(RwLock::new(state));
+        let mut applier = Applier::new(state.clone(), queues.clone(), Parked::new(), saver.clone(), None);
+        applier.apply(&stored);
+        queues.flush().unwrap();
+        saver.saved(stored.log_id);
+        let has_files = || std::fs::read_dir(dir.path()).unwrap().count() > 0;
+        assert!(has_files());
+        applier.apply(&deleted);
+        applier.applied(deleted.log_id);
+        assert!(has_files(), "what is saved knows the topic");
+        assert!(positions(&state.read(), &queues).is_empty(), "what is saved from now on does not");
+        saver.saved(deleted.log_id);
+        applier.applied(deleted.log_id);
+        assert!(!has_files());
     }
 }

@@ -15,7 +15,7 @@ use trireme_remoting::message::{UniqKeyGenerator, properties, property};
 use trireme_remoting::server::BindError;
 use trireme_remoting::{Client, ClientOptions, Server, ServerOptions};
 
-use crate::applier::Applier;
+use crate::applier::{self, Applier};
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::disk::Disk;
@@ -240,8 +240,10 @@ impl Broker {
         // Nothing is applied any more, unless apply has failed or hangs in the middle of an entry: then what
         // was saved last is what the next start goes on from.
         if let Some(at) = self.saver.at() {
-            let parts = self.shared.state.read().checkpoint();
-            let positions = self.shared.queues.positions();
+            let (parts, positions) = {
+                let state = self.shared.state.read();
+                (state.checkpoint(), applier::positions(&state, &self.shared.queues))
+            };
             if self.saver.at() == Some(at) {
                 self.saver.save(at, parts, positions);
             }

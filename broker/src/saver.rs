@@ -32,6 +32,8 @@ struct Shared {
     next: Mutex<Next>,
     arrived: Notify,
     at: Mutex<Option<LogId>>,
+    /// The newest save that is on disk, of those of this run.
+    on_disk: Mutex<Option<LogId>>,
 }
 
 /// What was handed over: the state's parts, the queues' positions, and the entry that they belong to.
@@ -49,7 +51,12 @@ impl Saver {
     /// Nothing is saved before [`Saver::run`] runs.
     pub fn new() -> Self {
         let next = Next { due: Instant::now() + EVERY, waiting: None, busy: false, done: Vec::new() };
-        let shared = Shared { next: Mutex::new(next), arrived: Notify::new(), at: Mutex::default() };
+        let shared = Shared {
+            next: Mutex::new(next),
+            arrived: Notify::new(),
+            at: Mutex::default(),
+            on_disk: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -67,6 +74,17 @@ impl Saver {
     /// that never ended: then they must not be saved, or half of the entry would be applied twice.
     pub fn at(&self) -> Option<LogId> {
         *self.shared.at.lock()
+    }
+
+    /// The newest save that is on disk: a restart goes on from there, or from a later one. `None` if this run
+    /// has saved nothing yet.
+    pub fn on_disk(&self) -> Option<LogId> {
+        *self.shared.on_disk.lock()
+    }
+
+    /// A save is on disk.
+    pub(crate) fn saved(&self, log_id: LogId) {
+        *self.shared.on_disk.lock() = Some(log_id);
     }
 
     /// Whether the last save is long enough ago. Local, so it may read a clock.
@@ -106,7 +124,10 @@ impl Saver {
                 Ok(())
             };
             match tokio::task::spawn_blocking(saving).await {
-                Ok(Ok(())) => tracing::debug!(%log_id, "state saved"),
+                Ok(Ok(())) => {
+                    self.saved(log_id);
+                    tracing::debug!(%log_id, "state saved");
+                }
                 Ok(Err(error)) => {
                     tracing::error!(%error, "the state could not be saved; a restart takes longer")
                 }
