@@ -118,16 +118,8 @@ impl Adapter {
         let checkpoint = Checkpoint { physical_offset, state: self.machine.checkpoint().into() };
         let stored = Stored { log_id, membership: self.membership.clone(), checkpoint };
         let bytes = stored.checkpoint.state.len();
-        match self.save(stored).await {
-            // One place less where this replica's log can be made to start; no reason to stop.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                tracing::warn!(%log_id, physical_offset, bytes, %error, "no space for a checkpoint");
-            }
-            saved => {
-                saved?;
-                tracing::info!(%log_id, physical_offset, bytes, "checkpoint");
-            }
-        }
+        self.save(stored).await?;
+        tracing::info!(%log_id, physical_offset, bytes, "checkpoint");
         Ok(())
     }
 
