@@ -32,41 +32,46 @@ impl Head<'_> {
         max_frame: usize,
     ) -> Result<(), FrameError> {
         let start = out.len();
-        let written = self.append(header, body, out, max_frame);
-        if written.is_err() {
-            out.truncate(start);
-        }
-        written
-    }
-
-    fn append(
-        &self,
-        header: &impl Header,
-        body: usize,
-        out: &mut Vec<u8>,
-        max_frame: usize,
-    ) -> Result<(), FrameError> {
-        let start = out.len();
         out.extend_from_slice(&[0; PREFIX_BYTES]);
-        match self.serialize {
-            SerializeType::Json => json::encode(self, header, out),
-            SerializeType::RocketMq => binary::encode(self, header, out)?,
-        }
-        let header = out.len() - start - PREFIX_BYTES;
-        if header > HEADER_LENGTH_MAX {
-            return Err(FrameError::HeaderTooLarge { bytes: header, max: HEADER_LENGTH_MAX });
-        }
-        let bytes = PREFIX_BYTES + header + body;
-        let length = match i32::try_from(bytes - 4) {
-            Ok(length) if bytes <= max_frame => length,
-            _ => return Err(FrameError::TooLarge { bytes: bytes as u64, max: max_frame }),
+        let notation = match self.serialize {
+            SerializeType::Json => {
+                json::encode(self, header, out);
+                Ok(())
+            }
+            SerializeType::RocketMq => binary::encode(self, header, out),
         };
-        let prefix = &mut out[start..start + PREFIX_BYTES];
-        prefix[..4].copy_from_slice(&length.to_be_bytes());
-        prefix[4..].copy_from_slice(&(header as u32).to_be_bytes());
-        prefix[4] = self.serialize as u8;
+        let header = out.len() - start - PREFIX_BYTES;
+        match notation.and_then(|()| prefix(self.serialize, header, body, max_frame)) {
+            Ok(prefix) => out[start..start + PREFIX_BYTES].copy_from_slice(&prefix),
+            Err(error) => {
+                out.truncate(start);
+                return Err(error);
+            }
+        }
         Ok(())
     }
+}
+
+/// What stands before a header of `header` bytes.
+fn prefix(
+    serialize: SerializeType,
+    header: usize,
+    body: usize,
+    max_frame: usize,
+) -> Result<[u8; PREFIX_BYTES], FrameError> {
+    if header > HEADER_LENGTH_MAX {
+        return Err(FrameError::HeaderTooLarge { bytes: header, max: HEADER_LENGTH_MAX });
+    }
+    let bytes = PREFIX_BYTES + header + body;
+    let length = match i32::try_from(bytes - 4) {
+        Ok(length) if bytes <= max_frame => length,
+        _ => return Err(FrameError::TooLarge { bytes: bytes as u64, max: max_frame }),
+    };
+    let mut prefix = [0; PREFIX_BYTES];
+    prefix[..4].copy_from_slice(&length.to_be_bytes());
+    prefix[4..].copy_from_slice(&(header as u32).to_be_bytes());
+    prefix[4] = serialize as u8;
+    Ok(prefix)
 }
 
 impl Frame {
