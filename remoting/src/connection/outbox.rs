@@ -11,14 +11,17 @@ use crate::frame::{Body, Frame, Head};
 /// Body parts up to this size are copied behind their header: cheaper than an entry of a vectored write.
 const COPY_MAX: usize = 2048;
 
-/// What a new tail has room for: a few answers.
+/// What a new tail has room for: a few answers at least, and as much as the last one took up to this.
 const TAIL_MIN: usize = 1024;
+const TAIL_MAX: usize = 64 * 1024;
 
 /// Whole runs, then the tail that frames are encoded into.
 #[derive(Default)]
 pub(super) struct Outbox {
     runs: VecDeque<Bytes>,
     tail: Vec<u8>,
+    /// How large the tail was that was sealed last: the next one is made so at once, when there is something for it.
+    last_tail: usize,
     closed: Option<CloseReason>,
 }
 
@@ -84,7 +87,7 @@ impl Outbox {
         }
         let was_empty = self.is_empty();
         if self.tail.capacity() == 0 {
-            self.tail.reserve(TAIL_MIN);
+            self.tail.reserve(self.last_tail.clamp(TAIL_MIN, TAIL_MAX));
         }
         let start = self.tail.len();
         let body = encode(&mut self.tail).map_err(PushError::Frame)?;
@@ -116,6 +119,7 @@ impl Outbox {
 
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
+            self.last_tail = self.tail.len();
             self.runs.push_back(std::mem::take(&mut self.tail).into());
         }
     }
