@@ -20,16 +20,9 @@ fn header(properties: &str) -> SendHeader<'_> {
         topic: TOPIC,
         default_topic: "TBW102",
         default_topic_queue_nums: 1,
-        queue_id: 0,
-        sys_flag: 0,
         born_timestamp: 1,
-        flag: 0,
         properties: Some(properties),
-        reconsume_times: None,
-        unit_mode: None,
-        max_reconsume_times: None,
-        batch: None,
-        broker_name: None,
+        ..SendHeader::default()
     }
 }
 
@@ -37,18 +30,12 @@ async fn pull(client: &Client, broker: &str, from: i64) -> Frame {
     let header = PullRequest {
         consumer_group: "consumers",
         topic: TOPIC,
-        queue_id: 0,
         queue_offset: from,
         max_msg_nums: 32,
         sys_flag: PULL_SUSPEND | PULL_SUBSCRIPTION,
-        commit_offset: 0,
         suspend_timeout_millis: 10_000,
         subscription: Some("*"),
-        sub_version: 0,
-        expression_type: None,
-        max_msg_bytes: None,
-        request_source: None,
-        proxy_forward_client_id: None,
+        ..PullRequest::default()
     };
     let request = Frame::request(RequestCode::PullMessage).with_ext(header.to_ext());
     client.invoke(broker, request, WITHIN).await.unwrap()

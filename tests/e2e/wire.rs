@@ -36,15 +36,9 @@ pub fn send_header<'a>(queue: &'a MessageQueue, properties: &'a str) -> SendHead
         default_topic: "TBW102",
         default_topic_queue_nums: 4,
         queue_id: queue.queue_id,
-        sys_flag: 0,
         born_timestamp: i64::try_from(now).unwrap(),
-        flag: 0,
         properties: Some(properties),
-        reconsume_times: None,
-        unit_mode: None,
-        max_reconsume_times: None,
-        batch: None,
-        broker_name: None,
+        ..SendHeader::default()
     }
 }
 
@@ -57,14 +51,8 @@ pub fn pull_request(queue: &MessageQueue, offset: i64) -> Frame {
         queue_offset: offset,
         max_msg_nums: 1024,
         sys_flag: PULL_SUBSCRIPTION,
-        commit_offset: 0,
-        suspend_timeout_millis: 0,
         subscription: Some("*"),
-        sub_version: 0,
-        expression_type: None,
-        max_msg_bytes: None,
-        request_source: None,
-        proxy_forward_client_id: None,
+        ..PullRequest::default()
     };
     Frame::request(RequestCode::PullMessage).with_ext(header.to_ext())
 }

@@ -29,7 +29,7 @@ pub use send::{SendHeader, SendResponse};
 /// Declares a header struct with its wire names, and both directions of its codec.
 ///
 /// Reading is one pass over the fields with a match on their names; unknown fields are skipped, since hooks
-/// and signatures add their own.
+/// and signatures add their own. The default of a header has no text, zeros, and no optional field.
 macro_rules! header {
     (
         $(#[$doc:meta])*
@@ -38,7 +38,7 @@ macro_rules! header {
         }
     ) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct $name $(<$life>)? {
             $($(#[$field_doc])* #[doc = concat!("(wire: `", $wire, "`)")] pub $field: $type,)*
         }

@@ -8,7 +8,7 @@ use crate::ext::{ExtFields, FieldError};
 /// Codes 310, 320 and 325 abbreviate the names to letters ("V2"), codes 10 and 324 write them out ("V1").
 /// [`from_ext`](Self::from_ext) takes both; the caller picks the form to write.
 /// Source: RocketMQ `SendMessageRequestHeader`, `SendMessageRequestHeaderV2`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SendHeader<'a> {
     /// The producer group.
     pub producer_group: &'a str,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use trireme_broker::names;
 use trireme_client::MessageQueue;
 use trireme_remoting::body::KvTable;
 use trireme_remoting::headers::SendHeader;
@@ -106,7 +107,7 @@ fn cases() -> Vec<Case> {
         case("a long topic", send(&long, 0, vec![1]), INVALID_PARAMETER, "200 bytes"),
         case(
             "the broker's topic",
-            send("SCHEDULE_TOPIC_XXXX", 0, vec![1]),
+            send(names::SCHEDULE_TOPIC, 0, vec![1]),
             NO_PERMISSION,
             "the broker's own",
         ),
