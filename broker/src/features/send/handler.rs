@@ -82,8 +82,9 @@ struct Prepared<'a> {
     store_host: SocketAddr,
     shared: &'a Shared,
     is_batch: bool,
-    /// Of a message that is no batch: the longest calculation, done before the sequencer's lock is taken.
+    /// Of a message that is no batch, as what follows: done before the sequencer's lock is taken.
     body_crc: u32,
+    seen: Seen<'a>,
 }
 
 impl<'a> Prepared<'a> {
@@ -92,7 +93,7 @@ impl<'a> Prepared<'a> {
         let body = request.body.as_slice();
         let is_batch =
             header.is_batch() || request.code == trireme_remoting::RequestCode::SendBatchMessage.code();
-        check(shared, &header, body, is_batch)?;
+        let seen = check(shared, &header, body, is_batch)?;
         let dead_letter = dead_letter_topic(shared, &header)?;
         let name = dead_letter.as_deref().unwrap_or(header.topic);
         let (topic, topic_id, queue_id) = {
@@ -122,6 +123,7 @@ impl<'a> Prepared<'a> {
             shared,
             is_batch,
             body_crc,
+            seen,
         })
     }
 
@@ -131,11 +133,11 @@ impl<'a> Prepared<'a> {
         if !self.is_batch {
             let properties = self.header.properties.unwrap_or_default();
             let item = BatchItem { flag: self.header.flag, body: self.body, properties };
-            return self.message(submission, item, self.body_crc, suffix);
+            return self.message(submission, item, &self.seen, self.body_crc, suffix);
         }
         for item in BatchItems::new(self.body) {
             let item = item?;
-            self.message(submission, item, body_crc(item.body), suffix)?;
+            self.message(submission, item, &scan(item.properties), body_crc(item.body), suffix)?;
         }
         Ok(())
     }
@@ -144,11 +146,11 @@ impl<'a> Prepared<'a> {
         &self,
         submission: &mut Submission<'_>,
         BatchItem { flag, body, properties: text }: BatchItem<'_>,
+        seen: &Seen<'_>,
         body_crc: u32,
         suffix: &str,
     ) -> Result<(), trireme_remoting::message::MessageError> {
-        let seen = scan(text);
-        let rewritten = rewrite(text, &seen, self.shared);
+        let rewritten = rewrite(text, seen, self.shared);
         let mut fields = StoredMessageFields {
             body_crc,
             queue_id: self.queue_id,
@@ -198,7 +200,13 @@ fn rewrite(text: &str, seen: &Seen<'_>, shared: &Shared) -> Option<String> {
     Some(text)
 }
 
-fn check(shared: &Shared, header: &SendHeader<'_>, body: &[u8], is_batch: bool) -> Result<(), Refusal> {
+/// Whether the request may be carried out; what its own properties say.
+fn check<'a>(
+    shared: &Shared,
+    header: &SendHeader<'a>,
+    body: &[u8],
+    is_batch: bool,
+) -> Result<Seen<'a>, Refusal> {
     if shared.config.permission & perm::WRITE == 0 {
         return Err(Refusal::new(response::NO_PERMISSION, "the broker does not allow sending"));
     }
@@ -228,7 +236,7 @@ fn check(shared: &Shared, header: &SendHeader<'_>, body: &[u8], is_batch: bool) 
         ));
     }
     if !is_batch {
-        return Ok(());
+        return Ok(seen);
     }
     if header.topic.starts_with(names::RETRY_PREFIX) {
         return illegal("a batch may not go to a retry topic".to_owned());
@@ -245,7 +253,7 @@ fn check(shared: &Shared, header: &SendHeader<'_>, body: &[u8], is_batch: bool) 
             return illegal(format!("the batch has more than {MAX_BATCH} messages"));
         }
     }
-    if count == 0 { illegal("the batch is empty".to_owned()) } else { Ok(()) }
+    if count == 0 { illegal("the batch is empty".to_owned()) } else { Ok(seen) }
 }
 
 /// The dead-letter topic, for a message whose consumers have retried it often enough: this is how
