@@ -214,6 +214,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
 
     use trireme_remoting::message::StoredMessageFields;
 
@@ -248,6 +249,10 @@ mod tests {
             };
             builder.message(topic.id, 0, &fields).unwrap();
         }
+        applied(builder, index, queue_offsets)
+    }
+
+    fn applied(builder: EntryBuilder, index: u64, queue_offsets: &[u64]) -> Applied {
         let (mut frame, marks) = builder.finish();
         let physical_offset = index * 4096;
         for (mark, queue_offset) in marks.iter().zip(queue_offsets) {
@@ -261,13 +266,17 @@ mod tests {
         }
     }
 
+    fn queues(dir: &Path) -> ConsumeQueues {
+        ConsumeQueues::open(dir, Options::STANDARD, &[], 0).unwrap().queues
+    }
+
     /// A replica whose apply fails in the middle of an entry must not save what it has: the next start would
     /// apply the first half of the entry again.
     #[test]
     fn what_is_half_applied_belongs_to_no_entry() {
         let dir = tempfile::tempdir().unwrap();
         let state = State::new("c", "g");
-        let queues = ConsumeQueues::open(dir.path(), Options::STANDARD, &[], 0).unwrap().queues;
+        let queues = queues(dir.path());
         let saver = Saver::new();
         let (one, torn) = (entry(&state, 1, &[0]), entry(&state, 2, &[1, 9]));
         let mut applier =
@@ -287,16 +296,12 @@ mod tests {
     fn a_deleted_topic_keeps_its_files_until_nobody_knows_it() {
         let dir = tempfile::tempdir().unwrap();
         let state = State::new("c", "g");
-        let queues = ConsumeQueues::open(dir.path(), Options::STANDARD, &[], 0).unwrap().queues;
+        let queues = queues(dir.path());
         let saver = Saver::new();
         let stored = entry(&state, 1, &[0]);
         let mut builder = EntryBuilder::new(1024);
         builder.command(Command::DeleteTopic(DeleteTopic { name: "BenchmarkTest".into() }));
-        let deleted = Applied {
-            log_id: LogId { term: 1, index: 2 },
-            payload: builder.finish().0.payload().to_vec().into(),
-            ..entry(&state, 2, &[])
-        };
+        let deleted = applied(builder, 2, &[]);
         let state = Arc::new(RwLock::new(state));
         let mut applier = Applier::new(state.clone(), queues.clone(), Parked::new(), saver.clone(), None);
         applier.apply(&stored);
