@@ -1,16 +1,19 @@
 //! What is no message and must survive a leader all the same: consumers' positions, delays, retries.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::process::Command;
 use trireme_client::{
     ConsumeFrom, ConsumeOutcome, Message, MessageBatch, MessageQueue, ProducerConfig, PullConsumerConfig,
     PushConsumerConfig, ReceivedMessage,
 };
 use trireme_remoting::message::{properties, property};
+use trireme_remoting::response;
 
 use crate::harness::{Cluster, eventually, until};
 use crate::history::{Attempt, Id, Outcome};
@@ -189,4 +192,83 @@ async fn retries_and_dead_letters() {
     println!("{} dead letters for {} messages", letters.len(), hopeless.len());
     consumer.shutdown().await;
     cluster.assert_healthy();
+}
+
+/// A restart goes on from what was saved last. If that still knows a topic that was deleted since, its queues have to
+/// be there: all of the log would be read to make them again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_was_just_deleted() {
+    let mut cluster = Cluster::start().await;
+    for topic in ["kept", "doomed"] {
+        cluster.topic(topic, 2).await;
+    }
+    let producer = cluster.client().producer(ProducerConfig::new("senders")).unwrap();
+    for number in 0..20u8 {
+        producer.send(Message::new("doomed", vec![number])).await.unwrap();
+    }
+    let leader = cluster.leader().await;
+    let goal = cluster.status(leader).await.unwrap().applied;
+    let mut kept = 0;
+    // What is saved is saved while entries are applied.
+    eventually("a save that knows the messages", async || {
+        kept += usize::from(producer.send(Message::new("kept", "x")).await.is_ok());
+        Saved::read(&cluster.replicas[leader].store).await.is_some_and(|saved| saved.index >= goal)
+    })
+    .await;
+    cluster.client().admin().delete_topic("doomed").await.unwrap();
+    cluster.kill_all().await;
+    let saved = Saved::read(&cluster.replicas[leader].store).await.unwrap();
+    assert!(saved.knows("doomed"), "the next save is not due yet: {saved:?}");
+    for at in 0..3 {
+        cluster.restart(at);
+    }
+    for at in 0..3 {
+        cluster.serves(at).await;
+    }
+    let leader = cluster.leader().await;
+    let addr = cluster.replicas[leader].addr;
+    let gone = wire::ask(&cluster.remote, addr, wire::pull_request(&queue("doomed", 0), 0)).await.unwrap();
+    assert_eq!(gone.code, response::TOPIC_NOT_EXIST);
+    let found = wire::pull_all(&cluster.remote, addr, &[queue("kept", 0), queue("kept", 1)]).await;
+    assert!(found.values().map(Vec::len).sum::<usize>() >= kept, "{kept} messages were acknowledged");
+    for replica in &cluster.replicas {
+        let output = replica.process.output();
+        let rebuilt = output.lines().find(|line| line.contains("rebuilding"));
+        assert_eq!(rebuilt, None, "in {}", replica.process.log().display());
+    }
+    // When no save knows it any more, its files go.
+    let topics =
+        |at: usize| std::fs::read_dir(cluster.replicas[at].store.join("consumequeue")).unwrap().count();
+    let before = topics(leader);
+    eventually("its files are gone", async || {
+        producer.send(Message::new("kept", "x")).await.ok();
+        topics(leader) < before
+    })
+    .await;
+    assert!(!Saved::read(&cluster.replicas[leader].store).await.unwrap().knows("doomed"));
+    producer.shutdown().await;
+    cluster.assert_healthy();
+}
+
+/// What a replica saved last, as `trireme dump` tells it of a store in use or not.
+#[derive(Debug)]
+struct Saved {
+    /// The entry that it is as of.
+    index: u64,
+    dump: String,
+}
+
+impl Saved {
+    async fn read(store: &Path) -> Option<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trireme"));
+        let output = command.args(["dump", "--hard", "--store"]).arg(store).output().await.unwrap();
+        let dump = String::from_utf8(output.stdout).unwrap();
+        let at = dump.split_once("state saved at ")?.1.split([':', ' ']).next()?;
+        let index = at.split_once('-')?.1.parse().unwrap();
+        Some(Self { index, dump })
+    }
+
+    fn knows(&self, topic: &str) -> bool {
+        self.dump.lines().any(|line| line.contains(&format!("topic {topic}")))
+    }
 }
