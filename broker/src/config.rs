@@ -36,6 +36,8 @@ pub struct BrokerConfig {
     pub namesrv: Vec<String>,
     /// Bytes of a commit log segment; the same in the whole group.
     pub segment_bytes: u64,
+    /// Memory, in the page cache, that the commit log's files may take, about.
+    pub log_cache_bytes: u64,
     /// Election and heartbeat times.
     pub timing: Timing,
     /// The first message to an unknown topic makes it.
@@ -69,6 +71,7 @@ impl BrokerConfig {
             peers: self.replicas.iter().map(|(node, addr)| (*node, addr.peer.clone())).collect(),
             timing: self.timing.clone(),
             replication_window: 2,
+            log_cache_bytes: self.log_cache_bytes,
         }
     }
 

@@ -32,6 +32,9 @@ pub trait LogDir: Send + Sync + Debug {
 
     /// The file's full name for people: what errors and the log print.
     fn path_of(&self, name: &str) -> String;
+
+    /// Lets go of memory above the directory's own bound, if it has one. Called now and then where blocking is allowed.
+    fn shrink_cache(&self) {}
 }
 
 /// One file of the log.

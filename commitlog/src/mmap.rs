@@ -4,21 +4,68 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 
-/// Maps the whole file for reading. Slices of the result share one map, which is unmapped when the last of them is
+/// A file, mapped whole for reading. Slices of `bytes` share the map, which is unmapped when the last of them is
 /// dropped; the file may be closed or unlinked before.
-pub(crate) fn map_readonly(file: &File) -> io::Result<Bytes> {
-    // SAFETY: a map is unsafe because the file can change under it, and because a file that shrinks turns reads into
-    // SIGBUS. What holds here:
-    // - The directory is locked for this process (`DiskDir::open`), and no code in this crate ever shortens a file.
-    // - Files are mapped after they got their full length, so the map covers allocated bytes only.
-    // - The log hands out slices of written frames only. Bytes of a written frame do not change while it is in the
-    //   log; truncation zeroes them, and a reader that still holds such a slice sees zeros instead. Nothing derived
-    //   from mapped bytes is trusted without a bounds check, so a torn read is at worst a failed checksum.
-    // - Writers use positioned writes, never this map, so no `&mut` to the memory exists.
-    let map = unsafe { Mmap::map(file)? };
-    Ok(Bytes::from_owner(map))
+#[derive(Clone, Debug)]
+pub(crate) struct Map {
+    mmap: Arc<Mmap>,
+    pub bytes: Bytes,
+}
+
+struct Owner(Arc<Mmap>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Map {
+    /// Maps all that the file has now.
+    pub fn of(file: &File) -> io::Result<Map> {
+        // SAFETY: a map is unsafe because the file can change under it, and because a file that shrinks turns reads into
+        // SIGBUS. What holds here:
+        // - The directory is locked for this process (`DiskDir::open`), and no code in this crate ever shortens a file.
+        // - Files are mapped after they got their full length, so the map covers allocated bytes only.
+        // - The log hands out slices of written frames only. Bytes of a written frame do not change while it is in the
+        //   log; truncation zeroes them, and a reader that still holds such a slice sees zeros instead. Nothing derived
+        //   from mapped bytes is trusted without a bounds check, so a torn read is at worst a failed checksum.
+        // - Writers use positioned writes, never this map, so no `&mut` to the memory exists.
+        let mmap = Arc::new(unsafe { Mmap::map(file)? });
+        let bytes = Bytes::from_owner(Owner(Arc::clone(&mmap)));
+        Ok(Map { mmap, bytes })
+    }
+
+    /// Takes the range out of this process's page table, without which the page cache cannot let go of it. It can be
+    /// read as before, from the file.
+    pub fn unload(&self, pos: u64, len: u64) -> io::Result<()> {
+        // SAFETY: this advice is unsafe because private or anonymous memory loses its content by it. This map is of a
+        // file and is never written: what is read next comes from the file, which has the same bytes.
+        unsafe { self.mmap.unchecked_advise_range(UncheckedAdvice::DontNeed, pos as usize, len as usize) }
+    }
+
+    /// Has the range read from the disk, without waiting for it.
+    pub fn read_ahead(&self, pos: u64, len: u64) -> io::Result<()> {
+        self.mmap.advise_range(Advice::WillNeed, pos as usize, len as usize)
+    }
+}
+
+#[cfg(test)]
+impl Map {
+    /// Bytes of the file that are in memory now, mapped or not.
+    pub fn in_memory(&self) -> u64 {
+        const PAGE: usize = 4096;
+        let mut pages = vec![0u8; self.mmap.len().div_ceil(PAGE)];
+        // SAFETY: the range is that of a live map, and `pages` has a byte for each page of it.
+        let result = unsafe {
+            libc::mincore(self.mmap.as_ptr().cast_mut().cast(), self.mmap.len(), pages.as_mut_ptr())
+        };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+        pages.iter().filter(|page| **page & 1 == 1).count() as u64 * PAGE as u64
+    }
 }

@@ -83,4 +83,6 @@ pub struct ReplicaConfig {
     /// Append requests in flight to one follower. Two keep a follower's disk busy while the next
     /// request travels; more only make requests smaller (`docs/decisions/0003-replication-window.md`).
     pub replication_window: usize,
+    /// Bytes of the page cache that the commit log's files may take, about.
+    pub log_cache_bytes: u64,
 }

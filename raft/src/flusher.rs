@@ -212,7 +212,7 @@ impl Disk {
     }
 }
 
-/// Off the write path: the synced mark, the next segment, the commit mark.
+/// Off the write path: the synced mark, the next segment, the commit mark, the bound for memory.
 fn keep(queue: &Queue, log: &CommitLog, hard: &HardState) {
     let mut kept = None;
     let mut complaint = String::new();
@@ -224,6 +224,7 @@ fn keep(queue: &Queue, log: &CommitLog, hard: &HardState) {
             }
             (state.stopping, state.committed)
         };
+        log.shrink_cache();
         // A fault of the log was told when it came; whatever is appended next stops the replica.
         let upkeep = match log.mark_synced() {
             Ok(_) if log.maintenance_due() => log.maintain().map_err(|error| error.to_string()),

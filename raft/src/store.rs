@@ -66,7 +66,7 @@ impl Store {
             path: path.clone(),
             source,
         })?;
-        Self::open_with(config, store_id, Arc::new(files))
+        Self::open_with(config, store_id, Arc::new(files.with_cache(config.log_cache_bytes)))
     }
 
     /// As [`Store::open`], with the commit log's files in `dir`: for a disk that is not an ordinary one.

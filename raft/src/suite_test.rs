@@ -83,6 +83,7 @@ impl StoreBuilder<TypeConfig, Logs, Machine, Guard> for Builder {
             peers: [(0, "127.0.0.1:1".to_owned())].into(),
             timing: Timing::default(),
             replication_window: 2,
+            log_cache_bytes: 64 << 20,
         };
         let Store { log, hard, .. } = Store::open(&config, 7).unwrap();
         let checkpoints = Checkpoints::open(&dir.path().join("checkpoints")).unwrap();

@@ -140,6 +140,16 @@ impl Configured for BrokerConfig {
             set: |config, value| config.segment_bytes = value.number(),
         },
         Setting {
+            key: "log_cache_bytes",
+            kind: Kind::Bytes { min: 16 * MIB, max: 16 * 1024 * GIB, multiple_of: 1 },
+            default: Initial::Text("1 GiB"),
+            scope: Scope::Process,
+            effect: "Memory that the commit log's files take in the page cache, about. What was written or read \
+                     last is served from it. It is most of what a replica needs; other programs can count on the rest.",
+            rocketmq: Counterpart::None,
+            set: |config, value| config.log_cache_bytes = value.number(),
+        },
+        Setting {
             key: "disk_reserve_bytes",
             kind: Kind::Bytes { min: 0, max: 1024 * GIB, multiple_of: 1 },
             default: Initial::Text("256 MiB"),
@@ -238,6 +248,7 @@ impl Configured for BrokerConfig {
             store: PathBuf::new(),
             namesrv: Vec::new(),
             segment_bytes: 0,
+            log_cache_bytes: 0,
             timing: Default::default(),
             auto_create_topic: false,
             auto_create_group: false,

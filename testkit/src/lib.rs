@@ -69,6 +69,7 @@ impl Cluster {
                     store: dir.path().join(node.to_string()),
                     namesrv: vec![namesrv.local_addr().to_string()],
                     segment_bytes: SEGMENT_BYTES,
+                    log_cache_bytes: 64 << 20,
                     timing: Default::default(),
                     auto_create_topic: true,
                     auto_create_group: true,

@@ -29,6 +29,14 @@ impl CommitLog {
         self.prepare_spare()
     }
 
+    /// Brings the memory that the log's files take back to its bound ([`LogDir::shrink_cache`]). Blocks. It is called
+    /// some times a second; the more is written or read in between, the further is the bound exceeded.
+    ///
+    /// [`LogDir::shrink_cache`]: crate::LogDir::shrink_cache
+    pub fn shrink_cache(&self) {
+        self.dir.shrink_cache();
+    }
+
     fn wants_spare(&self, state: &super::State) -> bool {
         state.spare.is_none() && self.options.segment_bytes / 2 <= state.tail - state.active.base
     }

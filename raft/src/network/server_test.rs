@@ -71,6 +71,7 @@ async fn alone() -> (Node, String, TempDir) {
         peers: [(1, addr.clone())].into(),
         timing: Timing::default(),
         replication_window: 2,
+        log_cache_bytes: 64 << 20,
     };
     let node = Node::start(Store::open(&config, STORE).unwrap(), Box::new(Nothing)).await.unwrap();
     timeout(PATIENCE, node.leadership().wait_for(|now| now.ready)).await.unwrap().unwrap();

@@ -95,6 +95,7 @@ pub fn configs(
         peers: peers.clone(),
         timing: timing.clone(),
         replication_window: 2,
+        log_cache_bytes: 64 << 20,
     };
     ports.iter().map(config).collect()
 }

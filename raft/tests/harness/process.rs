@@ -190,6 +190,7 @@ fn config(spec: &str) -> ReplicaConfig {
             election_max: millis(6),
         },
         replication_window: 2,
+        log_cache_bytes: 64 << 20,
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Args {
     /// Bytes of a commit log segment. Small, for a developer's disk.
     #[arg(long, default_value_t = 64 * 1024 * 1024)]
     segment_bytes: u64,
+    /// Bytes of memory that each replica's commit log may take in the page cache. Small, for a developer's machine.
+    #[arg(long, default_value_t = 256 * 1024 * 1024)]
+    log_cache_bytes: u64,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {

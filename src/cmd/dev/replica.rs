@@ -65,6 +65,7 @@ impl Replica {
         let mut common = vec!["broker".into(), "--stop-with-stdin".into(), "--group".into(), group.clone()];
         common.extend(["--namesrv".into(), namesrv.to_string()]);
         common.extend(["--segment-bytes".into(), args.segment_bytes.to_string()]);
+        common.extend(["--log-cache-bytes".into(), args.log_cache_bytes.to_string()]);
         for (node, broker, peer) in &members {
             common.extend(["--replica".into(), format!("{node}=127.0.0.1:{broker}/127.0.0.1:{peer}")]);
         }

@@ -1,18 +1,24 @@
 //! [`LogDir`] on a real directory: positioned writes, `fdatasync`, reads through maps.
 
+#[cfg(test)]
+mod bound_test;
+mod cache;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::{Advice, FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
+use self::cache::{Cache, GRANULE, Granules, Use};
 use crate::dir::{LogDir, SegmentIo};
-use crate::mmap;
+use crate::mmap::Map;
 
 /// What is written at once where the file system cannot zero a range by itself.
 const ZERO_CHUNK: usize = 1 << 20;
@@ -25,6 +31,8 @@ pub struct DiskDir {
     handle: File,
     /// Files are opened for writing too.
     writable: bool,
+    /// How much memory they may take; `None`: as much as the kernel gives.
+    cache: Option<Arc<Cache>>,
 }
 
 impl DiskDir {
@@ -36,7 +44,7 @@ impl DiskDir {
         fs::create_dir_all(&path)?;
         let handle = File::open(&path)?;
         handle.try_lock()?;
-        Ok(DiskDir { path, handle, writable: true })
+        Ok(DiskDir { path, handle, writable: true, cache: None })
     }
 
     /// Opens an existing `path` without locking it: for [`crate::inspect`], which changes nothing, beside whoever holds
@@ -44,7 +52,28 @@ impl DiskDir {
     pub fn open_to_inspect(path: impl AsRef<Path>) -> io::Result<DiskDir> {
         let path = path.as_ref().to_path_buf();
         let handle = File::open(&path)?;
-        Ok(DiskDir { path, handle, writable: false })
+        Ok(DiskDir { path, handle, writable: false, cache: None })
+    }
+
+    /// Files that are opened from now on take about `bytes` of memory in the page cache, all together, instead of as
+    /// much as the kernel gives. What was used last stays. Whoever owns the log calls
+    /// [`LogDir::shrink_cache`](LogDir::shrink_cache) now and then; in between it may be more.
+    pub fn with_cache(mut self, bytes: u64) -> DiskDir {
+        self.cache = Some(Arc::new(Cache::new(bytes)));
+        self
+    }
+
+    fn file(&self, name: &str, file: Option<File>) -> Arc<dyn SegmentIo> {
+        Arc::new_cyclic(|this| DiskSegment {
+            path: self.path.join(name),
+            writable: self.writable,
+            open: Mutex::new(Open { file: file.map(Arc::new), map: None }),
+            cached: self.cache.clone().map(|cache| Cached {
+                cache,
+                this: this.clone(),
+                granules: OnceLock::new(),
+            }),
+        })
     }
 }
 
@@ -62,22 +91,13 @@ impl LogDir for DiskDir {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        Ok(Arc::new(DiskSegment {
-            path,
-            writable: true,
-            open: Mutex::new(Open { file: Some(Arc::new(file)), map: None }),
-        }))
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(self.file(name, Some(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>> {
-        let path = self.path.join(name);
-        fs::metadata(&path)?;
-        Ok(Arc::new(DiskSegment {
-            path,
-            writable: self.writable,
-            open: Mutex::new(Open { file: None, map: None }),
-        }))
+        fs::metadata(self.path.join(name))?;
+        Ok(self.file(name, None))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -91,6 +111,12 @@ impl LogDir for DiskDir {
     fn path_of(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
     }
+
+    fn shrink_cache(&self) {
+        if let Some(cache) = &self.cache {
+            cache.shrink();
+        }
+    }
 }
 
 /// One file. Its descriptor is opened on first use and let go of by `release`, so that a log of thousands of sealed
@@ -100,12 +126,22 @@ struct DiskSegment {
     path: PathBuf,
     writable: bool,
     open: Mutex<Open>,
+    cached: Option<Cached>,
 }
 
 #[derive(Debug)]
 struct Open {
     file: Option<Arc<File>>,
-    map: Option<Bytes>,
+    map: Option<Map>,
+}
+
+/// A file's part in the directory's bound for memory.
+#[derive(Debug)]
+struct Cached {
+    cache: Arc<Cache>,
+    this: Weak<DiskSegment>,
+    /// Made at the first use, when the file has its length.
+    granules: OnceLock<Granules>,
 }
 
 impl DiskSegment {
@@ -121,17 +157,77 @@ impl DiskSegment {
 
     /// The map of the whole file, made at first use. The log maps a file only after `preallocate` or the last write
     /// that extends it, so the map never needs to grow. It keeps no descriptor open.
-    fn map(&self) -> io::Result<Bytes> {
+    fn map(&self) -> io::Result<Map> {
         let mut open = self.open.lock();
         if let Some(map) = &open.map {
             return Ok(map.clone());
         }
         let map = match &open.file {
-            Some(file) => mmap::map_readonly(file)?,
-            None => mmap::map_readonly(&File::open(&self.path)?)?,
+            Some(file) => Map::of(file)?,
+            None => Map::of(&File::open(&self.path)?)?,
         };
         open.map = Some(map.clone());
         Ok(map)
+    }
+
+    /// The range was written just now.
+    fn written(&self, pos: u64, len: u64) {
+        self.used(pos, len, |_| {});
+    }
+
+    /// The range is going to be read from `map`.
+    fn reading(&self, map: &Map, pos: u64, len: u64) {
+        let end = map.bytes.len() as u64;
+        // Somebody goes through what is not in memory. The kernel by itself reads 128 KiB around each fault.
+        // It is a hint: without it the answer is the same.
+        self.used(pos, len, |at| {
+            let _ = map.read_ahead(at, (end - at).min(2 * GRANULE));
+        });
+    }
+
+    /// Accounts for the granules of a range; `next` is called with each that was not there and whose predecessor was.
+    fn used(&self, pos: u64, len: u64, next: impl Fn(u64)) {
+        let Some(cached) = &self.cached else {
+            return;
+        };
+        let granules = cached
+            .granules
+            .get_or_init(|| Granules::of_file(fs::metadata(&self.path).map_or(0, |file| file.len())));
+        let mut at = pos / GRANULE * GRANULE;
+        while at < pos + len {
+            if let Use::New { follows } = granules.touch(at) {
+                cached.cache.enter(&cached.this, at);
+                if follows {
+                    next(at);
+                }
+            }
+            at += GRANULE;
+        }
+    }
+
+    fn granules(&self) -> Option<&Granules> {
+        self.cached.as_ref()?.granules.get()
+    }
+
+    /// The granule at `pos` leaves the page cache: what of it is on the disk, and nobody else has mapped. It is for
+    /// memory only, so nothing depends on success.
+    fn evict(&self, pos: u64) {
+        let (file, map) = {
+            let open = self.open.lock();
+            (open.file.clone(), open.map.clone())
+        };
+        if let Some(map) = map {
+            let end = (map.bytes.len() as u64).min(pos + GRANULE);
+            let _ = map.unload(pos, end.saturating_sub(pos));
+        }
+        let len = NonZeroU64::new(GRANULE);
+        let _ = match file {
+            Some(file) => rustix::fs::fadvise(&*file, pos, len, Advice::DontNeed),
+            None => match File::open(&self.path) {
+                Ok(file) => rustix::fs::fadvise(&file, pos, len, Advice::DontNeed),
+                Err(_) => Ok(()),
+            },
+        };
     }
 }
 
@@ -141,7 +237,9 @@ impl SegmentIo for DiskSegment {
     }
 
     fn write_at(&self, pos: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file()?.write_all_at(bytes, pos)
+        self.file()?.write_all_at(bytes, pos)?;
+        self.written(pos, bytes.len() as u64);
+        Ok(())
     }
 
     fn read_at(&self, pos: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -161,7 +259,10 @@ impl SegmentIo for DiskSegment {
     fn slice(&self, pos: u64, len: u64) -> io::Result<Bytes> {
         let map = self.map()?;
         match pos.checked_add(len) {
-            Some(end) if end <= map.len() as u64 => Ok(map.slice(pos as usize..end as usize)),
+            Some(end) if end <= map.bytes.len() as u64 => {
+                self.reading(&map, pos, len);
+                Ok(map.bytes.slice(pos as usize..end as usize))
+            }
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
