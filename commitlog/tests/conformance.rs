@@ -20,7 +20,7 @@ use trireme_commitlog::{
     AppendError, CommitLog, DiskDir, EditError, FrameBuf, FrameRef, LogDir, LogId, Options, ReadError,
     SegmentInfo,
 };
-use watched::Watched;
+use watched::{Access, Watched};
 
 /// A place for one log, that outlives the processes that use it. One process at a time.
 trait World {
@@ -664,8 +664,10 @@ fn opening_skips_what_was_never_written() {
     let open = || {
         let read = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&read);
-        let dir = Watched::new(world.dir(), move |bytes| {
-            counter.fetch_add(bytes, Ordering::Relaxed);
+        let dir = Watched::new(world.dir(), move |access| {
+            if let Access::Read(bytes) = access {
+                counter.fetch_add(bytes, Ordering::Relaxed);
+            }
         });
         let log = CommitLog::open(dir, Options { segment_bytes: 1 << 30 }).unwrap();
         (log, read.load(Ordering::Relaxed))
@@ -722,8 +724,9 @@ fn edits_between_locating_and_reading() {
         let once = AtomicBool::new(false);
         let seen = Arc::clone(&log);
         disk.kill();
-        let dir = Watched::new(disk.handle(), move |_| {
-            if let Some(log) = seen.get().filter(|_| !once.swap(true, Ordering::Relaxed)) {
+        let dir = Watched::new(disk.handle(), move |access| {
+            let is_read = matches!(access, Access::Read(_));
+            if let Some(log) = seen.get().filter(|_| is_read && !once.swap(true, Ordering::Relaxed)) {
                 edit(log);
             }
         });

@@ -141,7 +141,7 @@ impl Configured for BrokerConfig {
         },
         Setting {
             key: "log_cache_bytes",
-            kind: Kind::Bytes { min: 16 * MIB, max: 16 * 1024 * GIB, multiple_of: 1 },
+            kind: Kind::Bytes { min: 64 * MIB, max: 16 * 1024 * GIB, multiple_of: 1 },
             default: Initial::Text("1 GiB"),
             scope: Scope::Process,
             effect: "Memory that the commit log's files take in the page cache, about. What was written or read \

@@ -19,6 +19,9 @@ use super::DiskSegment;
 /// Bytes that come and go together. A reader that goes through the log reads this far ahead.
 pub(super) const GRANULE: u64 = 4 << 20;
 
+/// Granules that are kept ahead of whoever appends: as far as the log prewrites.
+const AHEAD: usize = 4;
+
 /// Not accounted for; perhaps in the page cache all the same, from before this process.
 const ABSENT: u8 = 0;
 const PRESENT: u8 = 1;
@@ -61,6 +64,15 @@ impl Granules {
                 let before = nth.checked_sub(1).and_then(|before| self.0.get(before));
                 Use::New { follows: before.is_some_and(|before| before.load(Ordering::Relaxed) != ABSENT) }
             }
+        }
+    }
+
+    /// Marks what is present of the next granules as used: written ahead of whoever appends at `pos`, who would have to
+    /// read it back first.
+    pub fn keep_ahead(&self, pos: u64) {
+        let next = (pos / GRANULE) as usize + 1;
+        for state in self.0.iter().skip(next).take(AHEAD) {
+            let _ = state.compare_exchange(PRESENT, USED, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 

@@ -173,6 +173,9 @@ impl DiskSegment {
     /// The range was written just now.
     fn written(&self, pos: u64, len: u64) {
         self.used(pos, len, |_| {});
+        if let Some(granules) = self.granules() {
+            granules.keep_ahead(pos + len);
+        }
     }
 
     /// The range is going to be read from `map`.

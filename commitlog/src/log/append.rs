@@ -111,6 +111,7 @@ impl CommitLog {
             let state = self.state.read();
             (Arc::clone(&state.active.io), state.active.base, state.tail, state.last)
         };
+        self.prewriting.wait_for(tail..place.offset + bytes.len() as u64);
         if !place.rolls {
             self.write_frames(&[Write { base: active_base, io: &*active, offset: place.offset, bytes }])?;
             let mut state = self.state.write();

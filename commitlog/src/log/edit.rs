@@ -98,6 +98,7 @@ impl CommitLog {
         state.tail = tail;
         state.last = kept;
         state.checked_from = state.checked_from.min(tail);
+        state.prewritten = tail;
         if tail < state.flushed_end {
             state.flushed = kept;
             state.flushed_end = tail;
@@ -243,6 +244,7 @@ impl CommitLog {
         state.base = base;
         state.flushed = Some(trimmed);
         state.flushed_end = base;
+        state.prewritten = base;
         state.checked_from = base;
         state.edits += 1;
         drop(state);

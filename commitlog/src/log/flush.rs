@@ -44,6 +44,8 @@ impl CommitLog {
             }
         }
         let mut state = self.state.write();
+        let bytes = tail - state.flushed_end;
+        state.note_flush(bytes);
         state.flushed = last;
         state.flushed_end = tail;
         Ok(last)

@@ -13,11 +13,12 @@ impl CommitLog {
         let state = self.state.read();
         !state.doomed.is_empty()
             || self.wants_spare(&state)
+            || self.wants_prewrite(&state)
             || state.sealed.back().is_some_and(|newest| is_unsaved(newest))
     }
 
     /// Does the slow work of the log that nobody waits for: prepares the next segment once the active one is half
-    /// full, writes the sidecars of sealed segments, removes the files of trimmed ones.
+    /// full, writes zeros ahead of the tail, writes the sidecars of sealed segments, removes the files of trimmed ones.
     ///
     /// Blocks for as long as that takes (allocating or unlinking a large file), so it belongs on a thread of its own,
     /// called whenever [`CommitLog::maintenance_due`]. Appends, flushes and reads go on meanwhile. If it is never
@@ -26,7 +27,8 @@ impl CommitLog {
         self.check_fault()?;
         self.remove_doomed();
         self.save_sidecars();
-        self.prepare_spare()
+        self.prepare_spare()?;
+        Ok(self.prewrite()?)
     }
 
     /// Brings the memory that the log's files take back to its bound ([`LogDir::shrink_cache`]). Blocks. It is called

@@ -15,6 +15,7 @@ mod append;
 mod edit;
 mod flush;
 mod maintain;
+mod prewrite;
 mod read;
 
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ use crate::mark::MarkFile;
 use crate::recover;
 use crate::segment::{Active, Segment, log_name};
 
+use prewrite::Prewriting;
 pub use read::{FrameRef, SegmentInfo};
 
 /// What every replica of a log must agree on.
@@ -98,6 +100,7 @@ pub struct CommitLog {
     flusher: Mutex<()>,
     files: Mutex<()>,
     mark: Mutex<MarkFile>,
+    prewriting: Prewriting,
     state: RwLock<State>,
     fault: OnceLock<Fault>,
 }
@@ -122,6 +125,10 @@ pub(crate) struct State {
     pub flushed: Option<LogId>,
     /// Exclusive end of `flushed`'s frame.
     pub flushed_end: u64,
+    /// Bytes of a flush, about: the mean of the latest ones.
+    pub flush_bytes: u64,
+    /// Exclusive end of what was prewritten; nothing is if it is not above the tail.
+    pub prewritten: u64,
     /// What lies in the active segment from here on was checked or written by this process, and is not checked again
     /// when it is read.
     pub checked_from: u64,
@@ -183,6 +190,7 @@ impl CommitLog {
             flusher: Mutex::new(()),
             files: Mutex::new(()),
             mark: Mutex::new(mark),
+            prewriting: Prewriting::default(),
             state: RwLock::new(state),
             fault: OnceLock::new(),
         };

@@ -377,6 +377,8 @@ impl Store<'_> {
             base: mark.base,
             flushed: last,
             flushed_end: tail,
+            flush_bytes: 0,
+            prewritten: tail,
             checked_from: mark.synced_end,
             edits: 0,
         }

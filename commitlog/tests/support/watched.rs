@@ -7,12 +7,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trireme_commitlog::{LogDir, SegmentIo};
 
-type OnRead = Arc<dyn Fn(u64) + Send + Sync>;
+/// What is about to be done to a file.
+pub enum Access<'a> {
+    Read(u64),
+    Write(u64, &'a [u8]),
+}
 
-/// A directory that calls a closure with the number of bytes before each read.
-pub struct Watched(Arc<dyn LogDir>, OnRead);
+type OnAccess = Arc<dyn Fn(Access<'_>) + Send + Sync>;
 
-struct WatchedFile(Arc<dyn SegmentIo>, OnRead);
+/// A directory that calls a closure before each read and write.
+pub struct Watched(Arc<dyn LogDir>, OnAccess);
+
+struct WatchedFile(Arc<dyn SegmentIo>, OnAccess);
 
 impl fmt::Debug for Watched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,8 +33,8 @@ impl fmt::Debug for WatchedFile {
 }
 
 impl Watched {
-    pub fn new(dir: Arc<dyn LogDir>, on_read: impl Fn(u64) + Send + Sync + 'static) -> Arc<Watched> {
-        Arc::new(Watched(dir, Arc::new(on_read)))
+    pub fn new(dir: Arc<dyn LogDir>, on_access: impl Fn(Access<'_>) + Send + Sync + 'static) -> Arc<Watched> {
+        Arc::new(Watched(dir, Arc::new(on_access)))
     }
 
     fn file(&self, file: Arc<dyn SegmentIo>) -> Arc<dyn SegmentIo> {
@@ -68,16 +74,17 @@ impl SegmentIo for WatchedFile {
     }
 
     fn write_at(&self, pos: u64, bytes: &[u8]) -> io::Result<()> {
+        (self.1)(Access::Write(pos, bytes));
         self.0.write_at(pos, bytes)
     }
 
     fn read_at(&self, pos: u64, buf: &mut [u8]) -> io::Result<usize> {
-        (self.1)(buf.len() as u64);
+        (self.1)(Access::Read(buf.len() as u64));
         self.0.read_at(pos, buf)
     }
 
     fn slice(&self, pos: u64, len: u64) -> io::Result<Bytes> {
-        (self.1)(len);
+        (self.1)(Access::Read(len));
         self.0.slice(pos, len)
     }
 

@@ -1,0 +1,91 @@
+//! Zeros are written ahead of the tail, and never over an entry.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+#[path = "support/watched.rs"]
+mod watched;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use support::*;
+use trireme_commitlog::faulty::FaultyDisk;
+use trireme_commitlog::{CommitLog, DiskDir, LogDir, Options};
+use watched::{Access, Watched};
+
+#[test]
+fn blocks_ahead_of_the_tail_are_written() {
+    const SEGMENT: u64 = 64 << 20;
+    // A file system in memory may not tell what was written and what is a hole.
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let files = Arc::new(DiskDir::open(dir.path()).unwrap());
+    let log = CommitLog::open(files.clone(), Options { segment_bytes: SEGMENT }).unwrap();
+    append(&log, id(1, 0), 1000);
+    log.flush().unwrap();
+    let written = |pos| files.open(&segment_name(0)).unwrap().next_data(pos).unwrap() == Some(pos);
+    assert!(!written(2 << 20));
+    assert!(log.maintenance_due());
+    log.maintain().unwrap();
+    assert!(written(2 << 20) && written(15 << 20) && !written(20 << 20));
+    assert!(!log.maintenance_due());
+
+    // All of it is used, and read back.
+    for _ in 0..150 {
+        fill(&log, 10, 10_000);
+        log.flush().unwrap();
+    }
+    assert!(log.maintenance_due());
+    // Large flushes gain nothing by it.
+    fill(&log, 300, 10_000);
+    log.flush().unwrap();
+    assert!(!log.maintenance_due());
+    drop(log);
+    let log = CommitLog::open(files, Options { segment_bytes: SEGMENT }).unwrap();
+    assert_eq!(all(&log).len(), 1801);
+}
+
+#[test]
+fn zeros_never_win_against_an_append() {
+    let disk = FaultyDisk::new();
+    let (reached, begun) = channel();
+    let (go, wait) = channel();
+    let wait = Mutex::new(wait);
+    let first = AtomicBool::new(true);
+    let dir = Watched::new(disk.handle(), move |access| {
+        if let Access::Write(pos, bytes) = access
+            && bytes.iter().all(|byte| *byte == 0)
+            && first.swap(false, Ordering::Relaxed)
+        {
+            reached.send(pos).unwrap();
+            wait.lock().unwrap().recv().unwrap();
+        }
+    });
+    let log = Arc::new(CommitLog::open(dir, options()).unwrap());
+    let upkeep = thread::spawn({
+        let log = Arc::clone(&log);
+        move || log.maintain().unwrap()
+    });
+    let zeros_at = begun.recv().unwrap() as usize;
+    let (done, appended) = channel();
+    let appender = thread::spawn({
+        let log = Arc::clone(&log);
+        move || {
+            append(&log, id(1, 0), zeros_at + 2000);
+            done.send(()).unwrap();
+        }
+    });
+    // It reaches into what is being zeroed, so it waits. If it did not, the zeros would come after it now.
+    let early = appended.recv_timeout(Duration::from_millis(200));
+    go.send(()).unwrap();
+    upkeep.join().unwrap();
+    appender.join().unwrap();
+    assert_eq!(early, Err(RecvTimeoutError::Timeout));
+    assert_eq!(all(&log)[0].payload(), payload(id(1, 0), zeros_at + 2000));
+    log.flush().unwrap();
+    disk.kill();
+    assert_eq!(all(&open(&disk)).len(), 1);
+}
