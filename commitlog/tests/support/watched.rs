@@ -8,6 +8,7 @@ use bytes::Bytes;
 use trireme_commitlog::{LogDir, SegmentIo};
 
 /// What is about to be done to a file.
+#[allow(dead_code, reason = "not every test looks at both")]
 pub enum Access<'a> {
     Read(u64),
     Write(u64, &'a [u8]),
