@@ -30,11 +30,11 @@ fn what_is_sent_is_measured_received_and_checked() {
     assert_eq!((&received["lost"], &received["damaged"]), (&0.into(), &0.into()), "{summary}");
     assert!(lines.iter().any(|line| line["type"] == "second"));
 
-    // At a rate, in batches, with binary headers, into a topic that stays.
+    // At a rate, in batches, with JSON headers, into a topic that stays.
     let keep = ["--topic", "kept", "--queues", "2", "--producers", "1"];
     let (fine, lines) = bench(
         &dev,
-        &[&keep[..], &["--rate", "200", "--batch", "5", "--binary-headers", "--connections", "2"]].concat(),
+        &[&keep[..], &["--rate", "200", "--batch", "5", "--json-headers", "--connections", "2"]].concat(),
     );
     let summary = lines.last().unwrap();
     assert!(fine, "{summary}");

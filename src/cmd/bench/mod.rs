@@ -81,9 +81,9 @@ pub struct Args {
     /// How long a send is tried, in milliseconds.
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     send_timeout: u64,
-    /// Headers in RocketMQ's binary notation instead of JSON.
+    /// Headers in JSON, as most clients write them, instead of RocketMQ's binary notation.
     #[arg(long)]
-    binary_headers: bool,
+    json_headers: bool,
     /// One JSON object per line: one for each second, then the summary.
     #[arg(long)]
     json: bool,
@@ -135,7 +135,7 @@ impl<'a> Bench<'a> {
     async fn prepare(args: &'a Args) -> anyhow::Result<Self> {
         let run: u64 = rand::random();
         let client = || {
-            let serialize = if args.binary_headers { SerializeType::RocketMq } else { SerializeType::Json };
+            let serialize = if args.json_headers { SerializeType::Json } else { SerializeType::RocketMq };
             Client::new(ClientConfig { serialize, ..ClientConfig::new(&args.namesrv) })
         };
         let clients: Vec<_> = (0..args.connections).map(|_| client()).collect::<Result<_, _>>()?;
@@ -203,7 +203,7 @@ impl<'a> Bench<'a> {
             size: args.size,
             batch: args.batch,
             rate: args.rate,
-            binary_headers: args.binary_headers,
+            json_headers: args.json_headers,
             seconds: args.seconds as f64,
             send: load.meter.total(),
             late: sending.paces.iter().map(Pace::late).sum(),

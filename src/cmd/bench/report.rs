@@ -45,7 +45,7 @@ pub struct Summary {
     pub batch: u32,
     /// Messages per second asked for, over all producers.
     pub rate: Option<f64>,
-    pub binary_headers: bool,
+    pub json_headers: bool,
     pub seconds: f64,
     pub send: Total,
     /// Sends whose time had come and that had not begun when the run ended.
@@ -110,7 +110,7 @@ impl fmt::Display for Summary {
         if let Some(rate) = self.rate {
             write!(f, ", {rate:.0} msg/s asked for")?;
         }
-        let headers = if self.binary_headers { "binary" } else { "JSON" };
+        let headers = if self.json_headers { "JSON" } else { "binary" };
         writeln!(f, ", {headers} headers, {} consumers, {:.1} s", self.consumers, self.seconds)?;
         if self.producers > 0 {
             writeln!(f, "sent        {}", self.send)?;
