@@ -24,17 +24,20 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::fields::Header;
 use crate::frame::{Body, Frame, FrameError, Head};
 use outbox::Outbox;
-use pending::Pending;
+use pending::{NoAnswer, Pending};
 
 pub(crate) use driver::{Socket, spawn};
 pub use options::ConnectionOptions;
 pub(crate) use pressure::{InboundBudget, Pressure};
 pub use reason::{CloseReason, InvokeError};
+
+/// The deadline of who sets none that a clock could tell.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// A handle to a connection; clones are the same connection, which lives on until it is closed.
 #[derive(Clone)]
@@ -126,17 +129,19 @@ impl Connection {
     /// not have been carried out.
     pub async fn invoke(&self, mut frame: Frame, timeout: Duration) -> Result<Frame, InvokeError> {
         let code = frame.code;
-        let exchange = async {
-            self.room().await?;
-            let waiting = self.shared.pending.register();
-            frame.set_request(waiting.opaque());
-            self.send(frame)?;
-            waiting.answer().await.ok_or_else(|| self.closed_error())
-        };
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Err(InvokeError::Timeout { addr: self.peer_addr().to_string(), code, after: timeout }),
+        let late = || InvokeError::Timeout { addr: self.peer_addr().to_string(), code, after: timeout };
+        let now = Instant::now();
+        let deadline = now.checked_add(timeout).unwrap_or_else(|| now + NEVER);
+        if !self.shared.pressure.outbound_has_room() {
+            timeout_at(deadline, self.room()).await.map_err(|_| late())??;
         }
+        let waiting = self.shared.pending.register(deadline);
+        frame.set_request(waiting.opaque());
+        self.send(frame)?;
+        waiting.answer().await.map_err(|reason| match reason {
+            NoAnswer::Late => late(),
+            NoAnswer::Closed => self.closed_error(),
+        })
     }
 
     /// Queues a request that is not answered; it is written in the order of the calls.
@@ -192,9 +197,6 @@ impl Connection {
     }
 
     async fn room(&self) -> Result<(), InvokeError> {
-        if self.shared.pressure.outbound_has_room() {
-            return Ok(());
-        }
         tokio::select! {
             () = self.shared.pressure.outbound_room() => Ok(()),
             () = self.wait_closed() => Err(self.closed_error()),

@@ -142,3 +142,31 @@ async fn a_peer_that_is_stuck() {
     // What had been written before is still there for it.
     assert!(reader.read(&mut [0; 16]).await.unwrap() > 0);
 }
+
+/// Whoever waits is told at his own deadline, in whatever order they were set, and again after a pause.
+#[tokio::test(start_paused = true)]
+async fn each_request_has_its_own_deadline() {
+    let (connection, mut peer) = connect(ConnectionOptions { first_frame: None, ..Default::default() });
+    tokio::spawn(async move { peer.read_to_end(&mut Vec::new()).await });
+    let ask = async |seconds| {
+        let started = Instant::now();
+        let request = Frame::request(RequestCode::HeartBeat);
+        let error = connection.invoke(request, Duration::from_secs(seconds)).await.unwrap_err();
+        assert!(matches!(error, InvokeError::Timeout { after, .. } if after.as_secs() == seconds), "{error}");
+        assert_about(started.elapsed(), seconds);
+    };
+    for _ in 0..2 {
+        tokio::join!(ask(5), ask(2), ask(9), async {
+            sleep(Duration::from_secs(1)).await;
+            tokio::join!(ask(3), ask(1), ask(4));
+        });
+        assert!(connection.shared.pending.is_empty());
+    }
+    // Too long for a clock, and ended by the connection.
+    let request = Frame::request(RequestCode::HeartBeat);
+    let (answer, ()) = tokio::join!(connection.invoke(request, Duration::MAX), async {
+        sleep(Duration::from_secs(60)).await;
+        connection.close();
+    });
+    assert!(matches!(answer.unwrap_err(), InvokeError::Closed { .. }));
+}
