@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tracing::debug;
-use trireme_remoting::{Frame, InvokeError, RequestCode, response};
+use trireme_remoting::{Frame, Header, InvokeError, RequestCode, response};
 
 use super::Instance;
 use crate::error::ClientError;
@@ -73,11 +73,25 @@ impl Instance {
         broker: &Broker,
         replica: &Replica,
         awaited: Awaited,
+        mut request: Frame,
+        timeout: Duration,
+    ) -> Result<Frame, InvokeError> {
+        let ext = std::mem::take(&mut request.ext);
+        self.try_replica_with(broker, replica, awaited, request, &ext, timeout).await
+    }
+
+    /// As [`try_replica`](Self::try_replica), with `header`'s fields instead of the request's.
+    pub(crate) async fn try_replica_with(
+        &self,
+        broker: &Broker,
+        replica: &Replica,
+        awaited: Awaited,
         request: Frame,
+        header: &(impl Header + Sync),
         timeout: Duration,
     ) -> Result<Frame, InvokeError> {
         let waiting = replica.waiting(awaited, clock_ms());
-        let answer = self.remoting.invoke(&replica.addr, request, timeout).await;
+        let answer = self.remoting.invoke_with(&replica.addr, request, header, timeout).await;
         drop(waiting);
         match &answer {
             Ok(frame) => {

@@ -121,9 +121,9 @@ impl Outgoing {
         }
     }
 
-    /// The request that puts it into this queue.
-    pub(super) fn request(&self, sender: &Sender, queue: &MessageQueue) -> Frame {
-        let header = SendHeader {
+    /// The header of a request that puts it into this queue.
+    pub(super) fn header<'a>(&'a self, sender: &'a Sender, queue: &'a MessageQueue) -> SendHeader<'a> {
+        SendHeader {
             producer_group: &sender.config.group,
             topic: &self.topic,
             default_topic: DEFAULT_TOPIC,
@@ -138,8 +138,12 @@ impl Outgoing {
             max_reconsume_times: self.reconsume.map(|(_, max)| max),
             batch: (self.code == RequestCode::SendBatchMessage).then_some(true),
             broker_name: Some(&queue.broker_name),
-        };
-        sender.instance.request(self.code).with_ext(header.to_ext_v2()).with_body(self.body.clone())
+        }
+    }
+
+    /// The request without its header's fields.
+    pub(super) fn request(&self, sender: &Sender) -> Frame {
+        sender.instance.request(self.code).with_body(self.body.clone())
     }
 }
 

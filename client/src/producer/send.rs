@@ -77,7 +77,8 @@ impl Sender {
     pub(super) async fn send_oneway(&self, message: Message) -> Result<(), ClientError> {
         let outgoing = Outgoing::single(self, message).await?;
         let publish = self.choose(&outgoing.topic, Choice::Any).await?;
-        let request = outgoing.request(self, &publish.queue);
+        let header = outgoing.header(self, &publish.queue);
+        let request = outgoing.request(self).with_ext(header.to_ext_v2());
         self.instance.oneway_leader(&publish.broker, outgoing.code, request, ONEWAY_BACKLOG).await
     }
 
@@ -112,13 +113,16 @@ impl Sender {
                 course.pause().await;
                 continue;
             };
-            let request = outgoing.request(self, &publish.queue);
+            let header = outgoing.header(self, &publish.queue);
             // With nobody else to turn to, giving up early would only store the message twice.
             let alone = || self.other_group(&outgoing.topic, choice, &publish.broker).is_none();
             let alone = publish.broker.is_alone() && alone();
             let timeout = patience(self.config.send_timeout, deadline - now, course.tries == 0, alone);
-            let answer =
-                self.instance.try_replica(&publish.broker, &replica, Awaited::Soon, request, timeout).await;
+            let (request, header) = (outgoing.request(self), header.v2());
+            let answer = self
+                .instance
+                .try_replica_with(&publish.broker, &replica, Awaited::Soon, request, &header, timeout)
+                .await;
             let verdict = judge(answer.as_ref().map(|frame| frame.code));
             if let (Verdict::Stored(status), Ok(frame)) = (verdict, &answer) {
                 return self.stored(outgoing, &publish, &replica, status, frame);

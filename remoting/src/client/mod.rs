@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::connection::{CloseReason, Connection, ConnectionOptions, InboundBudget, InvokeError};
+use crate::fields::Header;
 use crate::frame::Frame;
 use crate::response;
 use crate::server::{RequestHandler, Responder};
@@ -66,16 +67,33 @@ impl Client {
     ///
     /// Errors: as [`Connection::invoke`], and [`InvokeError::Connect`]. A lost connection is not retried here:
     /// whether the request may be repeated is the caller's to know.
-    pub async fn invoke(&self, addr: &str, frame: Frame, timeout: Duration) -> Result<Frame, InvokeError> {
+    pub async fn invoke(
+        &self,
+        addr: &str,
+        mut frame: Frame,
+        timeout: Duration,
+    ) -> Result<Frame, InvokeError> {
+        let ext = std::mem::take(&mut frame.ext);
+        self.invoke_with(addr, frame, &ext, timeout).await
+    }
+
+    /// As [`invoke`](Self::invoke), with `header`'s fields instead of the frame's.
+    pub async fn invoke_with(
+        &self,
+        addr: &str,
+        frame: Frame,
+        header: &(impl Header + Sync),
+        timeout: Duration,
+    ) -> Result<Frame, InvokeError> {
         if let Some(connection) = self.ready(addr) {
-            return connection.invoke(frame, timeout).await;
+            return connection.invoke_with(frame, header, timeout).await;
         }
         let code = frame.code;
         let started = Instant::now();
         match tokio::time::timeout(timeout, self.connection(addr)).await {
             Ok(connection) => {
                 let left = timeout.saturating_sub(started.elapsed());
-                match connection?.invoke(frame, left).await {
+                match connection?.invoke_with(frame, header, left).await {
                     // The caller knows what it allowed, not what connecting left of it.
                     Err(InvokeError::Timeout { addr, code, .. }) => {
                         Err(InvokeError::Timeout { addr, code, after: timeout })

@@ -128,6 +128,17 @@ impl Connection {
     /// [`InvokeError::Frame`] if the request cannot be encoded. After the first two the request may or may
     /// not have been carried out.
     pub async fn invoke(&self, mut frame: Frame, timeout: Duration) -> Result<Frame, InvokeError> {
+        let ext = std::mem::take(&mut frame.ext);
+        self.invoke_with(frame, &ext, timeout).await
+    }
+
+    /// As [`invoke`](Self::invoke), with `header`'s fields instead of the frame's: they need not become a map.
+    pub async fn invoke_with(
+        &self,
+        mut frame: Frame,
+        header: &(impl Header + Sync),
+        timeout: Duration,
+    ) -> Result<Frame, InvokeError> {
         let code = frame.code;
         let late = || InvokeError::Timeout { addr: self.peer_addr().to_string(), code, after: timeout };
         let now = Instant::now();
@@ -137,7 +148,7 @@ impl Connection {
         }
         let waiting = self.shared.pending.register(deadline);
         frame.set_request(waiting.opaque());
-        self.send(frame)?;
+        self.send_with(frame, header)?;
         waiting.answer().await.map_err(|reason| match reason {
             NoAnswer::Late => late(),
             NoAnswer::Closed => self.closed_error(),
@@ -214,9 +225,14 @@ impl Connection {
         self.sent(pushed)
     }
 
-    fn send(&self, frame: Frame) -> Result<(), InvokeError> {
+    fn send(&self, mut frame: Frame) -> Result<(), InvokeError> {
+        let ext = std::mem::take(&mut frame.ext);
+        self.send_with(frame, &ext)
+    }
+
+    fn send_with(&self, frame: Frame, header: &impl Header) -> Result<(), InvokeError> {
         let Shared { outbox, options, pressure, .. } = &*self.shared;
-        let pushed = outbox.lock().push(frame, options.max_frame, pressure);
+        let pushed = outbox.lock().push(frame, header, options.max_frame, pressure);
         self.sent(pushed)
     }
 

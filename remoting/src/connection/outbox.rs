@@ -55,17 +55,23 @@ impl Outbox {
         self.runs.is_empty() && self.tail.is_empty()
     }
 
-    /// Encodes `frame` behind what is queued. The bytes are counted before the writer can see them.
+    /// Encodes `frame`, with `header`'s fields for its own, behind what is queued. The bytes are counted before the
+    /// writer can see them.
     pub(super) fn push(
         &mut self,
         frame: Frame,
+        header: &impl Header,
         max_frame: usize,
         pressure: &Pressure,
     ) -> Result<Pushed, PushError> {
-        self.push_with(|tail| frame.encode_header(tail, max_frame).map(|()| frame.body), pressure)
+        let encode = |tail: &mut Vec<u8>| {
+            frame.encode_header_with(header, tail, max_frame)?;
+            Ok(frame.body)
+        };
+        self.push_with(encode, pressure)
     }
 
-    /// As [`Outbox::push`], for a frame whose fields need not be a map.
+    /// As [`Outbox::push`], for a frame that is not even made.
     pub(super) fn push_header(
         &mut self,
         head: &Head<'_>,

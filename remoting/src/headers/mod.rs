@@ -24,7 +24,7 @@ pub use message::*;
 pub use namesrv::*;
 pub use offset::*;
 pub use pull::*;
-pub use send::{SendHeader, SendResponse};
+pub use send::{SendHeader, SendHeaderV2, SendResponse};
 
 /// Declares a header struct with its wire names, and both directions of its codec.
 ///

@@ -2,6 +2,7 @@
 
 use super::HeaderField as _;
 use crate::ext::{ExtFields, FieldError};
+use crate::fields::{FieldSink, Header};
 
 /// The header of a send, whichever names it came under.
 ///
@@ -82,15 +83,15 @@ impl<'a> SendHeader<'a> {
         send_fields!(read)
     }
 
+    /// The header under the letters of codes 310, 320 and 325.
+    pub fn v2(&self) -> SendHeaderV2<'_> {
+        SendHeaderV2(self)
+    }
+
     /// Writes the header under the letters of codes 310, 320 and 325.
     pub fn to_ext_v2(&self) -> ExtFields {
         let mut ext = ExtFields::with_capacity(16, 96 + self.text_bytes());
-        macro_rules! write {
-            ($($field:ident $letter:literal $name:literal,)*) => {
-                $(self.$field.write($letter, &mut ext);)*
-            };
-        }
-        send_fields!(write);
+        self.v2().write_fields(&mut ext);
         ext
     }
 
@@ -121,6 +122,21 @@ impl<'a> SendHeader<'a> {
     /// Whether the body is a batch.
     pub fn is_batch(&self) -> bool {
         self.batch == Some(true)
+    }
+}
+
+/// A [`SendHeader`] that is written under the letters of codes 310, 320 and 325.
+#[derive(Debug, Clone, Copy)]
+pub struct SendHeaderV2<'a>(&'a SendHeader<'a>);
+
+impl Header for SendHeaderV2<'_> {
+    fn write_fields(&self, sink: &mut impl FieldSink) {
+        macro_rules! write {
+            ($($field:ident $letter:literal $name:literal,)*) => {
+                $(self.0.$field.write($letter, sink);)*
+            };
+        }
+        send_fields!(write);
     }
 }
 
