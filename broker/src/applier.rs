@@ -30,6 +30,8 @@ pub struct Applier {
     queues: ConsumeQueues,
     parked: Parked,
     saver: Saver,
+    /// Bytes of entries that were applied since the last save was handed over.
+    unsaved: u64,
     saved: Option<LogId>,
     grown: HashSet<QueueId>,
     /// Deleted topics whose queues still have their files, and the entries that deleted them: a restart may go on
@@ -58,7 +60,7 @@ impl Applier {
         if let Some(saved) = saved {
             saver.whole(saved);
         }
-        Self { state, queues, parked, saver, saved, grown: HashSet::new(), deleted: Vec::new() }
+        Self { state, queues, parked, saver, saved, grown: HashSet::new(), deleted: Vec::new(), unsaved: 0 }
     }
 
     fn commands(&mut self, log_id: LogId, entry: &Entry, outcome: &mut Outcome) {
@@ -152,6 +154,7 @@ impl StateMachine for Applier {
             self.commands(applied.log_id, &entry, &mut outcome);
         }
         self.messages(&entry, applied.physical_offset);
+        self.unsaved += applied.payload.len() as u64;
         self.saver.whole(applied.log_id);
         outcome
     }
@@ -163,7 +166,8 @@ impl StateMachine for Applier {
         if !self.deleted.is_empty() {
             self.remove_deleted();
         }
-        if self.saver.is_due() {
+        if self.saver.is_due(self.unsaved) {
+            self.unsaved = 0;
             let state = self.state.read();
             self.saver.save(applied, state.checkpoint(), positions(&state, &self.queues));
         }
