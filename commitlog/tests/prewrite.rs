@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::*;
-use trireme_commitlog::faulty::FaultyDisk;
+use trireme_commitlog::faulty::{FaultyDisk, Injection, Op};
 use trireme_commitlog::{CommitLog, DiskDir, LogDir, Options};
 use watched::{Access, Watched};
 
@@ -88,4 +88,62 @@ fn zeros_never_win_against_an_append() {
     log.flush().unwrap();
     disk.kill();
     assert_eq!(all(&open(&disk)).len(), 1);
+}
+
+/// A kernel tells of what it could not write once. If that was to who synced zeros, a flush that comes just then must not
+/// say that the entries are durable.
+#[test]
+fn a_failed_sync_of_zeros_is_one_of_entries() {
+    for injection in [Injection::eio(Op::Sync, 0), Injection::full(Op::Sync, 0)] {
+        let disk = FaultyDisk::new();
+        let (reached, begun) = channel();
+        let (go, wait) = channel();
+        let wait = Mutex::new(wait);
+        let armed = Arc::new(AtomicBool::new(false));
+        let dir = Watched::new(disk.handle(), {
+            let armed = Arc::clone(&armed);
+            move |access| {
+                if matches!(access, Access::Synced) && armed.swap(false, Ordering::Relaxed) {
+                    reached.send(()).unwrap();
+                    wait.lock().unwrap().recv().unwrap();
+                }
+            }
+        });
+        let log = Arc::new(CommitLog::open(dir, options()).unwrap());
+        append(&log, id(1, 0), 100);
+        disk.inject(injection);
+        armed.store(true, Ordering::Relaxed);
+        let upkeep = thread::spawn({
+            let log = Arc::clone(&log);
+            move || log.maintain()
+        });
+        begun.recv().unwrap();
+        let (done, flushed) = channel();
+        let flusher = thread::spawn({
+            let log = Arc::clone(&log);
+            move || done.send(log.flush().map_err(|_| ())).unwrap()
+        });
+        let early = flushed.recv_timeout(Duration::from_millis(200));
+        go.send(()).unwrap();
+        assert!(upkeep.join().unwrap().is_err());
+        flusher.join().unwrap();
+        assert_eq!(early, Err(RecvTimeoutError::Timeout));
+        assert_eq!(flushed.recv().unwrap(), Err(()));
+        assert!(log.fault().is_some());
+    }
+}
+
+/// Where space could not be reserved, zeros may not fit; that harms nobody.
+#[test]
+fn no_room_for_zeros_is_no_fault() {
+    let disk = FaultyDisk::new();
+    let log = open(&disk);
+    append(&log, id(1, 0), 100);
+    disk.inject(Injection::full(Op::Write, 0).after_writing(100));
+    log.maintain().unwrap();
+    log.flush().unwrap();
+    append(&log, id(1, 1), 20_000);
+    log.flush().unwrap();
+    disk.kill();
+    assert_eq!(all(&open(&disk)).len(), 2);
 }

@@ -91,13 +91,14 @@ impl CommitLog {
             };
             let Chunk { base, io, range } = chunk;
             let written = io.write_at(range.start - base, &ZEROS[..(range.end - range.start) as usize]);
-            // The sync is also one of what was appended meanwhile: that it failed must not be lost.
-            let synced = written.and_then(|()| io.sync());
+            let done = match written {
+                Ok(()) => self.sync_zeros(&*io, base).map(|()| true),
+                Err(error) if is_full(&error) => Ok(false),
+                Err(error) => Err(self.fail("prewrite", &log_name(base), error)),
+            };
             self.prewriting.finish();
-            match synced {
-                Ok(()) => {}
-                Err(error) if is_full(&error) => return Ok(()),
-                Err(error) => return Err(self.fail("prewrite", &log_name(base), error)),
+            if !done? {
+                return Ok(());
             }
             let mut state = self.state.write();
             // Otherwise it may have been written to a segment that is no more.
@@ -105,6 +106,13 @@ impl CommitLog {
                 state.prewritten = range.end;
             }
         }
+    }
+
+    /// The sync is also one of what was appended meanwhile, and the system tells of a failure only once. So a flush waits
+    /// until it is known here, whatever it is: a full disk too may have cost an entry.
+    fn sync_zeros(&self, io: &dyn SegmentIo, base: u64) -> Result<(), Fault> {
+        let _flusher = self.flusher.lock();
+        io.sync().map_err(|error| self.fail("sync", &log_name(base), error))
     }
 
     /// What to prewrite next: in the active segment, then in the one that is prepared behind it.

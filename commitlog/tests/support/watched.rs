@@ -12,11 +12,13 @@ use trireme_commitlog::{LogDir, SegmentIo};
 pub enum Access<'a> {
     Read(u64),
     Write(u64, &'a [u8]),
+    /// It is done, and nobody knows yet how it ended.
+    Synced,
 }
 
 type OnAccess = Arc<dyn Fn(Access<'_>) + Send + Sync>;
 
-/// A directory that calls a closure before each read and write.
+/// A directory that calls a closure before each read and write, and after each sync.
 pub struct Watched(Arc<dyn LogDir>, OnAccess);
 
 struct WatchedFile(Arc<dyn SegmentIo>, OnAccess);
@@ -102,7 +104,9 @@ impl SegmentIo for WatchedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync()
+        let result = self.0.sync();
+        (self.1)(Access::Synced);
+        result
     }
 
     fn release(&self) {
