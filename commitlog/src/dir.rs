@@ -69,6 +69,11 @@ pub trait SegmentIo: Send + Sync + Debug {
     /// Makes `pos..pos + len`, which lies inside the file, read as zero. Durable after [`SegmentIo::sync`].
     fn zero_range(&self, pos: u64, len: u64) -> io::Result<()>;
 
+    /// Writes zeros to `pos..pos + len`, which lies inside the file, and makes them durable, while others write and sync
+    /// elsewhere in it. That a write could not be made durable is told to the next [`SegmentIo::sync`] as well, whoever
+    /// wrote it.
+    fn prewrite(&self, pos: u64, len: u64) -> io::Result<()>;
+
     /// The first position from `pos` on that may hold anything but zeros; `None` if all is zero to the file's end.
     /// Lets recovery skip what was preallocated and never written. Answering `pos` is always right.
     fn next_data(&self, pos: u64) -> io::Result<Option<u64>>;

@@ -56,8 +56,7 @@ fn zeros_never_win_against_an_append() {
     let wait = Mutex::new(wait);
     let first = AtomicBool::new(true);
     let dir = Watched::new(disk.handle(), move |access| {
-        if let Access::Write(pos, bytes) = access
-            && bytes.iter().all(|byte| *byte == 0)
+        if let Access::Prewrite(pos) = access
             && first.swap(false, Ordering::Relaxed)
         {
             reached.send(pos).unwrap();
@@ -90,8 +89,8 @@ fn zeros_never_win_against_an_append() {
     assert_eq!(all(&open(&disk)).len(), 1);
 }
 
-/// A kernel tells of what it could not write once. If that was to who synced zeros, a flush that comes just then must not
-/// say that the entries are durable.
+/// A sync of zeros is one of what was appended meanwhile too. If that is lost, whoever flushes must hear of it, however
+/// soon it comes.
 #[test]
 fn a_failed_sync_of_zeros_is_one_of_entries() {
     for injection in [Injection::eio(Op::Sync, 0), Injection::full(Op::Sync, 0)] {
@@ -103,7 +102,7 @@ fn a_failed_sync_of_zeros_is_one_of_entries() {
         let dir = Watched::new(disk.handle(), {
             let armed = Arc::clone(&armed);
             move |access| {
-                if matches!(access, Access::Synced) && armed.swap(false, Ordering::Relaxed) {
+                if matches!(access, Access::Prewritten) && armed.swap(false, Ordering::Relaxed) {
                     reached.send(()).unwrap();
                     wait.lock().unwrap().recv().unwrap();
                 }
@@ -118,18 +117,13 @@ fn a_failed_sync_of_zeros_is_one_of_entries() {
             move || log.maintain()
         });
         begun.recv().unwrap();
-        let (done, flushed) = channel();
-        let flusher = thread::spawn({
-            let log = Arc::clone(&log);
-            move || done.send(log.flush().map_err(|_| ())).unwrap()
-        });
-        let early = flushed.recv_timeout(Duration::from_millis(200));
+        let flushed = log.flush();
         go.send(()).unwrap();
-        assert!(upkeep.join().unwrap().is_err());
-        flusher.join().unwrap();
-        assert_eq!(early, Err(RecvTimeoutError::Timeout));
-        assert_eq!(flushed.recv().unwrap(), Err(()));
+        // That the disk was full at the zeros is no fault of upkeep's; at an entry it is one.
+        let _ = upkeep.join().unwrap();
+        assert!(flushed.is_err());
         assert!(log.fault().is_some());
+        assert!(log.flush().is_err());
     }
 }
 

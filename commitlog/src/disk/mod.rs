@@ -20,8 +20,8 @@ use self::cache::{Cache, GRANULE, Granules, Use};
 use crate::dir::{LogDir, SegmentIo};
 use crate::mmap::Map;
 
-/// What is written at once where the file system cannot zero a range by itself.
-const ZERO_CHUNK: usize = 1 << 20;
+/// Zeros that are written at once.
+static ZEROS: [u8; 512 << 10] = [0; 512 << 10];
 
 /// A directory on a local file system, locked for this process while it lives.
 #[derive(Debug)]
@@ -63,11 +63,11 @@ impl DiskDir {
         self
     }
 
-    fn file(&self, name: &str, file: Option<File>) -> Arc<dyn SegmentIo> {
+    fn file(&self, name: &str, files: Option<Files>) -> Arc<dyn SegmentIo> {
         Arc::new_cyclic(|this| DiskSegment {
             path: self.path.join(name),
             writable: self.writable,
-            open: Mutex::new(Open { file: file.map(Arc::new), map: None }),
+            open: Mutex::new(Open { files: files.map(Arc::new), map: None }),
             cached: self.cache.clone().map(|cache| Cached {
                 cache,
                 this: this.clone(),
@@ -91,8 +91,9 @@ impl LogDir for DiskDir {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(self.file(name, Some(file)))
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let ahead = OpenOptions::new().write(true).open(&path)?;
+        Ok(self.file(name, Some(Files { file, ahead: Some(ahead) })))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>> {
@@ -131,8 +132,17 @@ struct DiskSegment {
 
 #[derive(Debug)]
 struct Open {
-    file: Option<Arc<File>>,
+    files: Option<Arc<Files>>,
     map: Option<Map>,
+}
+
+/// One file's descriptors.
+#[derive(Debug)]
+struct Files {
+    file: File,
+    /// Opened once more, for [`SegmentIo::prewrite`]; `None` if the file is only read. The kernel tells each open file that
+    /// a write was lost, once: what is told here is told to `file` too. Source: fsync(2), on Linux from 4.13.
+    ahead: Option<File>,
 }
 
 /// A file's part in the directory's bound for memory.
@@ -145,14 +155,19 @@ struct Cached {
 }
 
 impl DiskSegment {
-    fn file(&self) -> io::Result<Arc<File>> {
+    fn files(&self) -> io::Result<Arc<Files>> {
         let mut open = self.open.lock();
-        if let Some(file) = &open.file {
-            return Ok(Arc::clone(file));
+        if let Some(files) = &open.files {
+            return Ok(Arc::clone(files));
         }
-        let file = Arc::new(OpenOptions::new().read(true).write(self.writable).open(&self.path)?);
-        open.file = Some(Arc::clone(&file));
-        Ok(file)
+        let file = OpenOptions::new().read(true).write(self.writable).open(&self.path)?;
+        let ahead = match self.writable {
+            true => Some(OpenOptions::new().write(true).open(&self.path)?),
+            false => None,
+        };
+        let files = Arc::new(Files { file, ahead });
+        open.files = Some(Arc::clone(&files));
+        Ok(files)
     }
 
     /// The map of the whole file, made at first use. The log maps a file only after `preallocate` or the last write
@@ -162,8 +177,8 @@ impl DiskSegment {
         if let Some(map) = &open.map {
             return Ok(map.clone());
         }
-        let map = match &open.file {
-            Some(file) => Map::of(file)?,
+        let map = match &open.files {
+            Some(files) => Map::of(&files.file)?,
             None => Map::of(&File::open(&self.path)?)?,
         };
         open.map = Some(map.clone());
@@ -215,17 +230,17 @@ impl DiskSegment {
     /// The granule at `pos` leaves the page cache: what of it is on the disk, and nobody else has mapped. It is for
     /// memory only, so nothing depends on success.
     fn evict(&self, pos: u64) {
-        let (file, map) = {
+        let (files, map) = {
             let open = self.open.lock();
-            (open.file.clone(), open.map.clone())
+            (open.files.clone(), open.map.clone())
         };
         if let Some(map) = map {
             let end = (map.bytes.len() as u64).min(pos + GRANULE);
             let _ = map.unload(pos, end.saturating_sub(pos));
         }
         let len = NonZeroU64::new(GRANULE);
-        let _ = match file {
-            Some(file) => rustix::fs::fadvise(&*file, pos, len, Advice::DontNeed),
+        let _ = match files {
+            Some(files) => rustix::fs::fadvise(&files.file, pos, len, Advice::DontNeed),
             None => match File::open(&self.path) {
                 Ok(file) => rustix::fs::fadvise(&file, pos, len, Advice::DontNeed),
                 Err(_) => Ok(()),
@@ -240,16 +255,16 @@ impl SegmentIo for DiskSegment {
     }
 
     fn write_at(&self, pos: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file()?.write_all_at(bytes, pos)?;
+        self.files()?.file.write_all_at(bytes, pos)?;
         self.written(pos, bytes.len() as u64);
         Ok(())
     }
 
     fn read_at(&self, pos: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let file = self.file()?;
+        let files = self.files()?;
         let mut read = 0;
         while read < buf.len() {
-            match file.read_at(&mut buf[read..], pos + read as u64) {
+            match files.file.read_at(&mut buf[read..], pos + read as u64) {
                 Ok(0) => break,
                 Ok(n) => read += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -271,8 +286,8 @@ impl SegmentIo for DiskSegment {
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        let file = self.file()?;
-        match rustix::fs::fallocate(&*file, FallocateFlags::empty(), 0, len) {
+        let file = &self.files()?.file;
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
             // A file system that cannot reserve still makes the file long: writing may then meet a full disk, which is
             // an error there as well, and reading unwritten ranges through the map gives zeros.
             Err(Errno::OPNOTSUPP) => file.set_len(len.max(file.metadata()?.len())),
@@ -285,21 +300,28 @@ impl SegmentIo for DiskSegment {
             // Which `fallocate` calls invalid.
             return Ok(());
         }
-        let file = self.file()?;
-        match rustix::fs::fallocate(&*file, FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE, pos, len)
-        {
-            Err(Errno::OPNOTSUPP) => write_zeros(&file, pos, pos + len),
+        let file = &self.files()?.file;
+        match rustix::fs::fallocate(file, FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE, pos, len) {
+            Err(Errno::OPNOTSUPP) => write_zeros(file, pos, pos + len),
             result => Ok(result?),
         }
     }
 
+    fn prewrite(&self, pos: u64, len: u64) -> io::Result<()> {
+        let files = self.files()?;
+        let ahead = files.ahead.as_ref().ok_or(io::ErrorKind::PermissionDenied)?;
+        write_zeros(ahead, pos, pos + len)?;
+        self.written(pos, len);
+        ahead.sync_data()
+    }
+
     fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
-        let file = self.file()?;
+        let file = &self.files()?.file;
         // Preallocated blocks that were only ever read are in the page cache as zeros, and are then reported as data.
         // Letting go of clean pages makes them holes again; dirty ones stay, and are data. It is a hint: without it the
         // answer is still right, and slow.
-        let _ = rustix::fs::fadvise(&*file, pos, None, Advice::DontNeed);
-        match rustix::fs::seek(&*file, SeekFrom::Data(pos)) {
+        let _ = rustix::fs::fadvise(file, pos, None, Advice::DontNeed);
+        match rustix::fs::seek(file, SeekFrom::Data(pos)) {
             Ok(data) => Ok(Some(data)),
             Err(Errno::NXIO) => Ok(None),
             // Not every file system can tell; then all of it may be data.
@@ -309,19 +331,18 @@ impl SegmentIo for DiskSegment {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file()?.sync_data()
+        self.files()?.file.sync_data()
     }
 
     fn release(&self) {
-        self.open.lock().file = None;
+        self.open.lock().files = None;
     }
 }
 
 fn write_zeros(file: &File, mut pos: u64, end: u64) -> io::Result<()> {
-    let zeros = vec![0; ZERO_CHUNK];
     while pos < end {
-        let n = (end - pos).min(ZERO_CHUNK as u64);
-        file.write_all_at(&zeros[..n as usize], pos)?;
+        let n = (end - pos).min(ZEROS.len() as u64);
+        file.write_all_at(&ZEROS[..n as usize], pos)?;
         pos += n;
     }
     Ok(())

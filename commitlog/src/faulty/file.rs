@@ -1,6 +1,7 @@
 //! One file's bytes: as the process sees them, and as a crash would leave them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 
 use super::Fate;
 use crate::scan::SECTOR;
@@ -21,6 +22,8 @@ pub(super) struct FileData {
     durable: BTreeMap<u64, Page>,
     /// Sectors that differ, or may, and that the next sync writes.
     dirty: BTreeSet<u64>,
+    /// What the next sync fails with: dirty bytes were lost, and somebody else was told.
+    pub untold: Option<ErrorKind>,
 }
 
 impl FileData {
@@ -98,6 +101,7 @@ impl FileData {
             self.len = self.durable_len;
         }
         self.durable_len = self.len;
+        self.untold = None;
         blank_from(&mut self.durable, self.len);
         self.pages = self.durable.clone();
     }

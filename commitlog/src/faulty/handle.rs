@@ -187,6 +187,18 @@ impl SegmentIo for Segment {
         })
     }
 
+    fn prewrite(&self, pos: u64, len: u64) -> io::Result<()> {
+        self.write_at(pos, &vec![0; len as usize])?;
+        let synced = self.sync();
+        if let Err(error) = &synced {
+            self.on_file(|file| {
+                file.untold = Some(error.kind());
+                Ok(())
+            })?;
+        }
+        synced
+    }
+
     fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
         self.on_file(|file| Ok(file.next_data(pos)))
     }
@@ -203,7 +215,7 @@ impl SegmentIo for Segment {
                 Some(failure) if failure.power => {}
                 Some(_) => file.lose_dirty(),
             }
-            Ok(())
+            file.untold.take().map_or(Ok(()), |error| Err(error.into()))
         })?;
         fail(failure)
     }

@@ -22,13 +22,11 @@ use crate::segment::log_name;
 /// How far ahead of the tail, at most: some tenths of a second under full load.
 const AHEAD: u64 = 16 << 20;
 /// How much at once. Whoever syncs the segment meanwhile waits for this too.
-const CHUNK: usize = 512 << 10;
+const CHUNK: u64 = 512 << 10;
 /// Where flushes are larger, what the metadata costs is little beside the data, and writing all twice is not.
 const LARGE_FLUSH: u64 = 256 << 10;
 /// File systems work in blocks of this size, or of a divisor of it.
 const BLOCK: u64 = 4096;
-
-static ZEROS: [u8; CHUNK] = [0; CHUNK];
 
 /// The range that is being prewritten, as physical offsets.
 #[derive(Debug, Default)]
@@ -90,15 +88,13 @@ impl CommitLog {
                 (chunk, state.edits)
             };
             let Chunk { base, io, range } = chunk;
-            let written = io.write_at(range.start - base, &ZEROS[..(range.end - range.start) as usize]);
-            let done = match written {
-                Ok(()) => self.sync_zeros(&*io, base).map(|()| true),
-                Err(error) if is_full(&error) => Ok(false),
-                Err(error) => Err(self.fail("prewrite", &log_name(base), error)),
-            };
+            let written = io.prewrite(range.start - base, range.end - range.start);
             self.prewriting.finish();
-            if !done? {
-                return Ok(());
+            match written {
+                Ok(()) => {}
+                // If an entry was what did not fit, its flush fails.
+                Err(error) if is_full(&error) => return Ok(()),
+                Err(error) => return Err(self.fail("prewrite", &log_name(base), error)),
             }
             let mut state = self.state.write();
             // Otherwise it may have been written to a segment that is no more.
@@ -106,13 +102,6 @@ impl CommitLog {
                 state.prewritten = range.end;
             }
         }
-    }
-
-    /// The sync is also one of what was appended meanwhile, and the system tells of a failure only once. So a flush waits
-    /// until it is known here, whatever it is: a full disk too may have cost an entry.
-    fn sync_zeros(&self, io: &dyn SegmentIo, base: u64) -> Result<(), Fault> {
-        let _flusher = self.flusher.lock();
-        io.sync().map_err(|error| self.fail("sync", &log_name(base), error))
     }
 
     /// What to prewrite next: in the active segment, then in the one that is prepared behind it.
@@ -136,6 +125,6 @@ impl CommitLog {
     }
 
     fn chunk(&self) -> u64 {
-        (CHUNK as u64).min(self.ahead() / 2).next_multiple_of(BLOCK)
+        CHUNK.min(self.ahead() / 2).next_multiple_of(BLOCK)
     }
 }

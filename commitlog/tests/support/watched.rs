@@ -12,13 +12,14 @@ use trireme_commitlog::{LogDir, SegmentIo};
 pub enum Access<'a> {
     Read(u64),
     Write(u64, &'a [u8]),
+    Prewrite(u64),
     /// It is done, and nobody knows yet how it ended.
-    Synced,
+    Prewritten,
 }
 
 type OnAccess = Arc<dyn Fn(Access<'_>) + Send + Sync>;
 
-/// A directory that calls a closure before each read and write, and after each sync.
+/// A directory that calls a closure before each read and write, and after zeros.
 pub struct Watched(Arc<dyn LogDir>, OnAccess);
 
 struct WatchedFile(Arc<dyn SegmentIo>, OnAccess);
@@ -99,14 +100,19 @@ impl SegmentIo for WatchedFile {
         self.0.zero_range(pos, len)
     }
 
+    fn prewrite(&self, pos: u64, len: u64) -> io::Result<()> {
+        (self.1)(Access::Prewrite(pos));
+        let result = self.0.prewrite(pos, len);
+        (self.1)(Access::Prewritten);
+        result
+    }
+
     fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
         self.0.next_data(pos)
     }
 
     fn sync(&self) -> io::Result<()> {
-        let result = self.0.sync();
-        (self.1)(Access::Synced);
-        result
+        self.0.sync()
     }
 
     fn release(&self) {

@@ -143,6 +143,11 @@ impl SegmentIo for File {
         self.inner.zero_range(pos, len)
     }
 
+    fn prewrite(&self, pos: u64, len: u64) -> io::Result<()> {
+        self.trouble.sync()?;
+        self.inner.prewrite(pos, len)
+    }
+
     fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
         self.inner.next_data(pos)
     }
