@@ -23,7 +23,7 @@ use crate::entry::Entry;
 use crate::features::clients::Clients;
 use crate::features::locks::Locks;
 use crate::features::offsets::Gather;
-use crate::features::pull::Parked;
+use crate::features::pull::{Parked, Readers};
 use crate::features::{clients, delay, offsets, pull};
 use crate::indexer;
 use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild, Unit};
@@ -64,6 +64,9 @@ pub enum BrokerError {
     /// The log cannot be read where derived files are to be rebuilt from it.
     #[error("the commit log cannot be read while rebuilding derived files: {0}")]
     Rebuild(String),
+    /// The system gives no threads.
+    #[error("the threads that read for consumers cannot be started: {0}")]
+    Threads(std::io::Error),
     /// The client listener.
     #[error("client port: {0}")]
     Listen(#[from] BindError),
@@ -91,6 +94,8 @@ pub struct Shared {
     pub locks: Locks,
     /// Pulls that wait for messages; local.
     pub parked: Parked,
+    /// Who waits for the disk, for consumers that are behind.
+    pub readers: Readers,
     /// Connections to the group's other replicas and to name servers.
     pub remote: Client,
     /// Wall-clock time.
@@ -145,6 +150,7 @@ impl Broker {
         let saver = Saver::new();
         let hard = store.hard.clone();
         let applier = Applier::new(state.clone(), queues.clone(), parked.clone(), saver.clone(), saved);
+        let readers = Readers::start().map_err(BrokerError::Threads)?;
         let node = Node::start(store, Box::new(applier)).await?;
         let shared = Arc::new(Shared {
             disk: Disk::new(config.store.clone(), config.disk_reserve_bytes),
@@ -166,6 +172,7 @@ impl Broker {
             queues,
             keys,
             parked,
+            readers,
             clock,
         });
         let mut tasks = JoinSet::new();
@@ -236,6 +243,8 @@ impl Broker {
             draining.spawn(server.shutdown(DRAIN));
         }
         while draining.join_next().await.is_some() {}
+        let shared = self.shared.clone();
+        let _ = tokio::task::spawn_blocking(move || shared.readers.stop()).await;
         self.shared.node.shutdown().await;
         // Nothing is applied any more, unless apply has failed or hangs in the middle of an entry: then what
         // was saved last is what the next start goes on from.

@@ -62,6 +62,21 @@ pub trait SegmentIo: Send + Sync + Debug {
     /// that are zeroed later may be seen as zero.
     fn slice(&self, pos: u64, len: u64) -> io::Result<Bytes>;
 
+    /// Brings the bytes at `pos..pos + len`, which lie inside the file, into memory, so that who reads a slice of them
+    /// soon does not wait for the disk. Blocks. A failing disk is an error here, not a signal.
+    fn load(&self, pos: u64, len: u64) -> io::Result<()> {
+        let mut buffer = vec![0; len.min(64 << 10) as usize];
+        let mut at = pos;
+        while at < pos + len {
+            let wanted = buffer.len().min((pos + len - at) as usize);
+            match self.read_at(at, &mut buffer[..wanted])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => at += read as u64,
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the file `len` bytes long and gives it its disk space, so that later writes inside need none. Bytes never
     /// written read as zero. Never shrinks. `StorageFull` if there is no space; the file may then have any length.
     fn preallocate(&self, len: u64) -> io::Result<()>;

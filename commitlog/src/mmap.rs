@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use memmap2::{Advice, Mmap, UncheckedAdvice};
+use rustix::io::Errno;
 
 /// A file, mapped whole for reading. Slices of `bytes` share the map, which is unmapped when the last of them is
 /// dropped; the file may be closed or unlinked before.
@@ -47,6 +48,24 @@ impl Map {
         // SAFETY: this advice is unsafe because private or anonymous memory loses its content by it. This map is of a
         // file and is never written: what is read next comes from the file, which has the same bytes.
         unsafe { self.mmap.unchecked_advise_range(UncheckedAdvice::DontNeed, pos as usize, len as usize) }
+    }
+
+    /// Reads the range from the disk where it is not in memory, and waits for it. A disk that fails is an error here, where
+    /// reading the bytes would be a signal. Before Linux 5.14 it may do nothing.
+    pub fn load(&self, pos: u64, len: u64) -> io::Result<()> {
+        match self.mmap.advise_range(Advice::PopulateRead, pos as usize, len as usize) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(()),
+            // What the kernel would signal.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::FAULT) => Err(Errno::IO.into()),
+            loaded => loaded,
+        }
+    }
+
+    /// What is not in memory is read page by page when it is touched, and by [`Map::read_ahead`] and [`Map::load`]. The kernel
+    /// adds nothing of its own.
+    pub fn read_only_what_is_asked_for(&self) {
+        // Without it, more is read.
+        let _ = self.mmap.advise(Advice::Random);
     }
 
     /// Has the range read from the disk, without waiting for it.

@@ -83,6 +83,7 @@ suite! {
     refuses_frames_of_another_log
     reads_within_limits
     slices_within_bounds
+    loading
     truncation
     truncation_to_a_segments_end
     truncation_of_everything
@@ -384,6 +385,26 @@ fn slices_within_bounds(world: &impl World) {
 }
 
 /// The log after a truncation is as if the removed entries had never been, also after a restart.
+fn loading(world: &impl World) {
+    {
+        let log = log(world);
+        fill(&log, 3, 5000);
+        let (first, tail) = (log.min_physical_offset(), log.next_physical_offset());
+        assert!(log.is_recent(first));
+        log.load(first, (tail - first) as u32).unwrap();
+        assert!(matches!(log.load(first, (tail - first) as u32 + 1), Err(ReadError::OutOfRange { .. })));
+        log.flush().unwrap();
+    }
+    let log = log(world);
+    let (first, tail) = (log.min_physical_offset(), log.next_physical_offset());
+    // Whatever was in memory belonged to another process.
+    assert!(!log.is_recent(first));
+    log.load(first, (tail - first) as u32).unwrap();
+    fill(&log, 1, 100);
+    assert!(log.is_recent(tail) && !log.is_recent(tail - 1));
+    assert!(log.is_entry_recent(3) && !log.is_entry_recent(2) && !log.is_entry_recent(4));
+}
+
 fn truncation(world: &impl World) {
     let log = log(world);
     let ends: Vec<u64> = (0..60).map(|index| append(&log, id(1, index), 4000)).collect();

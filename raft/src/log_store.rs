@@ -118,7 +118,13 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.entries(start, end, self.read_bytes)
+        if self.log.is_entry_recent(start) {
+            return self.entries(start, end, self.read_bytes);
+        }
+        // A follower that is behind: these may have to come from the disk, and whoever touches them waits for it.
+        let this = self.clone();
+        let read = tokio::task::spawn_blocking(move || this.entries(start, end, this.read_bytes)).await;
+        read.map_err(io::Error::other)?
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

@@ -10,14 +10,21 @@
 
 use std::collections::VecDeque;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 use parking_lot::Mutex;
 
 use super::DiskSegment;
 
-/// Bytes that come and go together. A reader that goes through the log reads this far ahead.
+/// Bytes that come and go together.
 pub(super) const GRANULE: u64 = 4 << 20;
+
+/// Bytes that are read from the disk at once for somebody who waits for them. Whoever syncs meanwhile waits for them too.
+pub(super) const PIECE: u64 = 256 << 10;
+
+/// Bytes that are asked for when somebody goes through the log. The kernel by itself may take what it is set to, some
+/// megabytes, and a sync then waits behind all of them.
+pub(super) const READ_AHEAD: u64 = 4 * PIECE;
 
 /// Granules that are kept ahead of whoever appends: as far as the log prewrites.
 const AHEAD: usize = 4;
@@ -30,40 +37,63 @@ const USED: u8 = 2;
 
 /// What is present of one file.
 #[derive(Debug, Default)]
-pub(super) struct Granules(Box<[AtomicU8]>);
-
-/// What a use of a granule came to.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub(super) enum Use {
-    /// It was present.
-    Known,
-    /// It was not. `follows`: the one before it was.
-    New { follows: bool },
+pub(super) struct Granules {
+    states: Box<[AtomicU8]>,
+    /// A bit for each piece that was written, or asked for, and has not gone since.
+    loaded: Box<[AtomicU16]>,
 }
 
 impl Granules {
     pub fn of_file(bytes: u64) -> Self {
-        Self((0..bytes.div_ceil(GRANULE)).map(|_| AtomicU8::new(ABSENT)).collect())
+        let granules = bytes.div_ceil(GRANULE);
+        Self {
+            states: (0..granules).map(|_| AtomicU8::new(ABSENT)).collect(),
+            loaded: (0..granules).map(|_| AtomicU16::new(0)).collect(),
+        }
     }
 
-    /// Marks the granule that holds `pos` as used. Whoever gets `New` tells the cache.
-    pub fn touch(&self, pos: u64) -> Use {
+    /// Whether the piece that holds `pos` was written or asked for, and nobody has let go of it since. The kernel may have,
+    /// which costs whoever reads it a wait.
+    pub fn is_loaded(&self, pos: u64) -> bool {
+        let (loaded, bit) = self.piece(pos);
+        loaded.is_some_and(|loaded| loaded.load(Ordering::Relaxed) & bit != 0)
+    }
+
+    /// The piece that holds `pos` is in memory, or about to be. Whether that is new.
+    pub fn request(&self, pos: u64) -> bool {
+        match self.piece(pos) {
+            (Some(loaded), bit) if loaded.load(Ordering::Relaxed) & bit == 0 => {
+                loaded.fetch_or(bit, Ordering::Relaxed) & bit == 0
+            }
+            _ => false,
+        }
+    }
+
+    /// The granule that holds `pos` is in memory no more.
+    pub fn gone(&self, pos: u64) {
+        if let (Some(loaded), _) = self.piece(pos) {
+            loaded.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn piece(&self, pos: u64) -> (Option<&AtomicU16>, u16) {
+        (self.loaded.get((pos / GRANULE) as usize), 1 << (pos % GRANULE / PIECE))
+    }
+
+    /// Marks the granule that holds `pos` as used. Whether it was not present: whoever gets that tells the cache.
+    pub fn touch(&self, pos: u64) -> bool {
         let nth = (pos / GRANULE) as usize;
-        let Some(state) = self.0.get(nth) else {
-            return Use::Known;
+        let Some(state) = self.states.get(nth) else {
+            return false;
         };
         match state.load(Ordering::Relaxed) {
-            USED => Use::Known,
+            USED => false,
             PRESENT => {
                 // If the hand takes it just now, it is new the next time.
                 let _ = state.compare_exchange(PRESENT, USED, Ordering::Relaxed, Ordering::Relaxed);
-                Use::Known
+                false
             }
-            _ if state.swap(PRESENT, Ordering::Relaxed) != ABSENT => Use::Known,
-            _ => {
-                let before = nth.checked_sub(1).and_then(|before| self.0.get(before));
-                Use::New { follows: before.is_some_and(|before| before.load(Ordering::Relaxed) != ABSENT) }
-            }
+            _ => state.swap(PRESENT, Ordering::Relaxed) == ABSENT,
         }
     }
 
@@ -71,18 +101,23 @@ impl Granules {
     /// read it back first.
     pub fn keep_ahead(&self, pos: u64) {
         let next = (pos / GRANULE) as usize + 1;
-        for state in self.0.iter().skip(next).take(AHEAD) {
+        for state in self.states.iter().skip(next).take(AHEAD) {
             let _ = state.compare_exchange(PRESENT, USED, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
     /// The hand passes. Whether the granule has to go.
     fn pass(&self, nth: u32) -> bool {
-        match self.0.get(nth as usize) {
+        match self.states.get(nth as usize) {
             Some(state) => state.fetch_sub(1, Ordering::Relaxed) == PRESENT,
             None => false,
         }
     }
+}
+
+/// Where the pieces begin that a range touches.
+pub(super) fn pieces(pos: u64, len: u64) -> impl Iterator<Item = u64> {
+    (pos / PIECE..(pos + len).div_ceil(PIECE)).map(|nth| nth * PIECE)
 }
 
 /// All granules that are present, of all files, in the order in which the hand comes to them.
@@ -133,19 +168,33 @@ mod tests {
     use super::*;
 
     fn present(granules: &Granules) -> Vec<u8> {
-        granules.0.iter().map(|state| state.load(Ordering::Relaxed)).collect()
+        granules.states.iter().map(|state| state.load(Ordering::Relaxed)).collect()
     }
 
     #[test]
     fn a_granule_is_new_once() {
         let granules = Granules::of_file(3 * GRANULE - 1);
-        assert_eq!(granules.touch(GRANULE), Use::New { follows: false });
-        assert_eq!(granules.touch(2 * GRANULE - 1), Use::Known);
-        assert_eq!(granules.touch(2 * GRANULE), Use::New { follows: true });
-        assert_eq!(granules.touch(0), Use::New { follows: false });
+        assert!(granules.touch(GRANULE));
+        assert!(!granules.touch(2 * GRANULE - 1));
+        assert!(granules.touch(2 * GRANULE));
+        assert!(granules.touch(0));
         // Behind what the file had when it was first looked at: nobody accounts for it.
-        assert_eq!(granules.touch(3 * GRANULE), Use::Known);
+        assert!(!granules.touch(3 * GRANULE) && !granules.request(3 * GRANULE));
         assert_eq!(present(&granules), [PRESENT, USED, PRESENT]);
+    }
+
+    #[test]
+    fn pieces_go_with_their_granule() {
+        let granules = Granules::of_file(2 * GRANULE);
+        for at in [PIECE, GRANULE - 1, GRANULE] {
+            assert!(granules.request(at));
+        }
+        assert!(!granules.request(PIECE));
+        let loaded = |at| granules.is_loaded(at);
+        assert!(!loaded(0) && loaded(PIECE) && loaded(2 * PIECE - 1) && !loaded(2 * PIECE));
+        assert!(loaded(GRANULE - PIECE) && loaded(GRANULE) && !loaded(2 * GRANULE));
+        granules.gone(GRANULE - 1);
+        assert!(!loaded(PIECE) && !loaded(GRANULE - 1) && loaded(GRANULE));
     }
 
     #[test]
@@ -158,6 +207,6 @@ mod tests {
         assert!(granules.pass(1));
         assert!(granules.pass(0));
         assert_eq!(present(&granules), [ABSENT, ABSENT]);
-        assert_eq!(granules.touch(0), Use::New { follows: false });
+        assert!(granules.touch(0));
     }
 }

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rustix::fs::{Advice, FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
-use self::cache::{Cache, GRANULE, Granules, Use};
+use self::cache::{Cache, GRANULE, Granules, PIECE, READ_AHEAD, pieces};
 use crate::dir::{LogDir, SegmentIo};
 use crate::mmap::Map;
 
@@ -33,6 +33,7 @@ pub struct DiskDir {
     writable: bool,
     /// How much memory they may take; `None`: as much as the kernel gives.
     cache: Option<Arc<Cache>>,
+    loading: Arc<Mutex<()>>,
 }
 
 impl DiskDir {
@@ -44,7 +45,7 @@ impl DiskDir {
         fs::create_dir_all(&path)?;
         let handle = File::open(&path)?;
         handle.try_lock()?;
-        Ok(DiskDir { path, handle, writable: true, cache: None })
+        Ok(DiskDir { path, handle, writable: true, cache: None, loading: Arc::default() })
     }
 
     /// Opens an existing `path` without locking it: for [`crate::inspect`], which changes nothing, beside whoever holds
@@ -52,7 +53,7 @@ impl DiskDir {
     pub fn open_to_inspect(path: impl AsRef<Path>) -> io::Result<DiskDir> {
         let path = path.as_ref().to_path_buf();
         let handle = File::open(&path)?;
-        Ok(DiskDir { path, handle, writable: false, cache: None })
+        Ok(DiskDir { path, handle, writable: false, cache: None, loading: Arc::default() })
     }
 
     /// Files that are opened from now on take about `bytes` of memory in the page cache, all together, instead of as
@@ -73,6 +74,7 @@ impl DiskDir {
                 this: this.clone(),
                 granules: OnceLock::new(),
             }),
+            loading: Arc::clone(&self.loading),
         })
     }
 }
@@ -128,6 +130,9 @@ struct DiskSegment {
     writable: bool,
     open: Mutex<Open>,
     cached: Option<Cached>,
+    /// Held while a piece is read from the disk for somebody who waits: one at a time in the whole directory, so that a
+    /// sync has little to wait behind. More at once are hardly faster.
+    loading: Arc<Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -181,30 +186,73 @@ impl DiskSegment {
             Some(files) => Map::of(&files.file)?,
             None => Map::of(&File::open(&self.path)?)?,
         };
+        if self.cached.is_some() {
+            map.read_only_what_is_asked_for();
+        }
         open.map = Some(map.clone());
         Ok(map)
     }
 
     /// The range was written just now.
     fn written(&self, pos: u64, len: u64) {
-        self.used(pos, len, |_| {});
+        self.used(pos, len);
         if let Some(granules) = self.granules() {
             granules.keep_ahead(pos + len);
+            for at in pieces(pos, len) {
+                granules.request(at);
+            }
         }
     }
 
-    /// The range is going to be read from `map`.
+    /// The range is going to be read from `map`: what is not in memory of it is asked for, and more if somebody goes through
+    /// the file. These are hints: without them the answer is the same.
     fn reading(&self, map: &Map, pos: u64, len: u64) {
-        let end = map.bytes.len() as u64;
-        // Somebody goes through what is not in memory. The kernel by itself reads 128 KiB around each fault.
-        // It is a hint: without it the answer is the same.
-        self.used(pos, len, |at| {
-            let _ = map.read_ahead(at, (end - at).min(2 * GRANULE));
-        });
+        self.used(pos, len);
+        let Some(granules) = self.granules() else {
+            return;
+        };
+        for at in pieces(pos, len) {
+            if granules.request(at) {
+                let follows = PIECE <= at && granules.is_loaded(at - PIECE);
+                let end = (at + if follows { READ_AHEAD } else { PIECE }).min(map.bytes.len() as u64);
+                let _ = map.read_ahead(at, end - at);
+                for next in pieces(at, end - at).skip(1) {
+                    granules.request(next);
+                }
+            }
+        }
     }
 
-    /// Accounts for the granules of a range; `next` is called with each that was not there and whose predecessor was.
-    fn used(&self, pos: u64, len: u64, next: impl Fn(u64)) {
+    /// Reads what is not in memory of the range, and waits for it.
+    fn load_pieces(&self, map: &Map, pos: u64, len: u64) -> io::Result<()> {
+        self.used(pos, len);
+        let is_loaded = |at| self.granules().is_some_and(|granules| granules.is_loaded(at));
+        for at in pieces(pos, len) {
+            if is_loaded(at) {
+                continue;
+            }
+            let _one = self.loading.lock();
+            if !is_loaded(at) {
+                let len = PIECE.min(map.bytes.len() as u64 - at);
+                // In one request; the pages one by one would be many.
+                let _ = map.read_ahead(at, len);
+                map.load(at, len)?;
+                let follows = PIECE <= at && is_loaded(at - PIECE);
+                if follows {
+                    // What is needed next comes while this is sent.
+                    let end = (at + READ_AHEAD).min(map.bytes.len() as u64);
+                    let _ = map.read_ahead(at + len, end - at - len);
+                }
+                if let Some(granules) = self.granules() {
+                    granules.request(at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Accounts for the granules of a range.
+    fn used(&self, pos: u64, len: u64) {
         let Some(cached) = &self.cached else {
             return;
         };
@@ -213,11 +261,8 @@ impl DiskSegment {
             .get_or_init(|| Granules::of_file(fs::metadata(&self.path).map_or(0, |file| file.len())));
         let mut at = pos / GRANULE * GRANULE;
         while at < pos + len {
-            if let Use::New { follows } = granules.touch(at) {
+            if granules.touch(at) {
                 cached.cache.enter(&cached.this, at);
-                if follows {
-                    next(at);
-                }
             }
             at += GRANULE;
         }
@@ -237,6 +282,9 @@ impl DiskSegment {
         if let Some(map) = map {
             let end = (map.bytes.len() as u64).min(pos + GRANULE);
             let _ = map.unload(pos, end.saturating_sub(pos));
+        }
+        if let Some(granules) = self.granules() {
+            granules.gone(pos);
         }
         let len = NonZeroU64::new(GRANULE);
         let _ = match files {
@@ -281,6 +329,14 @@ impl SegmentIo for DiskSegment {
                 self.reading(&map, pos, len);
                 Ok(map.bytes.slice(pos as usize..end as usize))
             }
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn load(&self, pos: u64, len: u64) -> io::Result<()> {
+        let map = self.map()?;
+        match pos.checked_add(len) {
+            Some(end) if end <= map.bytes.len() as u64 => self.load_pieces(&map, pos, len),
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }

@@ -103,6 +103,8 @@ pub struct CommitLog {
     prewriting: Prewriting,
     state: RwLock<State>,
     fault: OnceLock<Fault>,
+    /// The tail when it was opened.
+    opened_at: u64,
 }
 
 /// What is in memory of the log. Built by recovery, changed by the verbs.
@@ -184,6 +186,7 @@ impl CommitLog {
         options.validate()?;
         let (state, mark) = recover::recover(&*dir, &options)?;
         let log = CommitLog {
+            opened_at: state.tail,
             dir,
             options,
             writer: Mutex::new(()),

@@ -9,11 +9,13 @@ use super::{CommitLog, State};
 use crate::dir::SegmentIo;
 use crate::error::{Corruption, ReadError};
 use crate::frame::{self, FILLER, FrameError, HEADER_LEN, Header, LogId};
-use crate::index::{SegmentIndex, Span};
+use crate::index::{SegmentIndex, Span, unpack};
 use crate::segment::{IndexState, Segment, log_name};
 
 /// Entries that are located at once, so that the state's lock is held briefly however long the range.
 const SPANS_MAX: u64 = 1024;
+/// So much of what was written last is in memory, whatever else is: half of the least that a broker may give its log.
+const RECENT: u64 = 32 << 20;
 
 /// One entry, as slices of its segment. Holding it keeps the segment's map alive, even when the log has been trimmed
 /// past it or closed.
@@ -138,6 +140,48 @@ impl CommitLog {
     /// For answers to pulls: the caller knows what is there. Nothing is checked but the bounds; a message has its own
     /// checksum, which its consumer checks.
     pub fn slice(&self, physical_offset: u64, len: u32) -> Result<Bytes, ReadError> {
+        self.within(physical_offset, len, |io, pos, len| io.slice(pos, len))
+    }
+
+    /// Brings the bytes that [`CommitLog::slice`] would return into memory. Blocks for as long as the disk takes; without
+    /// it, whoever touches the slice does. To be called where [`CommitLog::is_recent`] does not say that it is needless.
+    pub fn load(&self, physical_offset: u64, len: u32) -> Result<(), ReadError> {
+        self.within(physical_offset, len, |io, pos, len| io.load(pos, len))
+    }
+
+    /// Whether what starts at `physical_offset` was written by this process, and so short ago that it is in memory.
+    pub fn is_recent(&self, physical_offset: u64) -> bool {
+        let state = self.state.read();
+        physical_offset >= state.tail.saturating_sub(RECENT).max(self.opened_at)
+    }
+
+    /// As [`CommitLog::is_recent`], for the entry at `index` and those behind it.
+    pub fn is_entry_recent(&self, index: u64) -> bool {
+        let (sealed, nth) = {
+            let state = self.state.read();
+            if let Some(nth) = index.checked_sub(state.active.first_index) {
+                let packed = state.active.offsets.get(nth as usize);
+                let offset = packed.map(|packed| state.active.base + unpack(*packed));
+                drop(state);
+                return offset.is_some_and(|offset| self.is_recent(offset));
+            }
+            let nth = state.sealed.partition_point(|segment| segment.next_index <= index);
+            let Some(segment) = state.sealed.get(nth) else { return false };
+            (Arc::clone(segment), index.checked_sub(segment.first_index))
+        };
+        // Of a segment that may hold it, the index is in memory still.
+        self.is_recent(sealed.base + self.options.segment_bytes - 1)
+            && nth.is_some_and(|nth| {
+                self.index_of(&sealed).is_ok_and(|index| self.is_recent(sealed.base + index.span(nth).pos))
+            })
+    }
+
+    fn within<T>(
+        &self,
+        physical_offset: u64,
+        len: u32,
+        read: impl Fn(&dyn SegmentIo, u64, u64) -> io::Result<T>,
+    ) -> Result<T, ReadError> {
         self.retry_after_edit(|| {
             let (base, io) = {
                 let state = self.state.read();
@@ -158,7 +202,7 @@ impl CommitLog {
                     None => (base, Arc::clone(&state.active.io)),
                 }
             };
-            io.slice(physical_offset - base, u64::from(len)).map_err(|error| self.read_error(base, error))
+            read(&*io, physical_offset - base, u64::from(len)).map_err(|error| self.read_error(base, error))
         })
     }
 

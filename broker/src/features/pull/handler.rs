@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use trireme_remoting::body::SubscriptionData;
-use trireme_remoting::headers::{
-    PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullRequest, PullResponse,
-};
-use trireme_remoting::{Body, Frame, Responder, response};
+use trireme_remoting::headers::{PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullRequest};
+use trireme_remoting::{Frame, Responder, response};
 
 use super::parked::{Waiting, park};
-use super::{Filter, Found, Limits, read};
+use super::{Filter, Limits, read, respond};
 use crate::features::topics::perm;
 use crate::features::{groups, offsets};
 use crate::queues::consume::QueueId;
@@ -33,11 +31,22 @@ const FORWARDED_SUSPEND: Duration = Duration::from_secs(1);
 /// message that it pulled last. Telling it so would set it back, so the leader is asked instead.
 pub fn pull(shared: &Arc<Shared>, request: Frame, responder: Responder) {
     let behind = !shared.node.leads() && !is_forwarded(&request);
-    let Pull { queue, offset, limits, filter, suspend } = match prepare(shared, &request) {
+    let pull = match prepare(shared, &request) {
         Ok(pull) => pull,
         Err(_) if behind => return ask_leader(shared, request, responder),
         Err(refusal) => return refusal.reply(responder),
     };
+    // Its units are in a file, and so are its messages.
+    if u64::try_from(pull.offset).is_ok_and(|offset| offset < shared.queues.in_memory_from(pull.queue)) {
+        return shared.readers.pull(shared, pull, request, responder);
+    }
+    answer(shared, pull, request, responder);
+}
+
+/// The same, for a pull that was looked at.
+pub fn answer(shared: &Arc<Shared>, pull: Pull, request: Frame, responder: Responder) {
+    let behind = !shared.node.leads() && !is_forwarded(&request);
+    let Pull { queue, offset, limits, filter, suspend } = pull;
     match read(shared, queue, offset, limits, &filter) {
         Ok(found) if found.code == response::PULL_OFFSET_MOVED && behind => {
             ask_leader(shared, request, responder);
@@ -46,14 +55,11 @@ pub fn pull(shared: &Arc<Shared>, request: Frame, responder: Responder) {
             let until = Instant::now() + suspend;
             let waiting = Waiting { queue, offset, limits, filter, responder, until };
             if let Some(back) = park(shared, waiting, &found) {
-                respond::found(back.responder, found);
+                respond::found(shared, back.responder, found);
             }
         }
-        Ok(found) => respond::found(responder, found),
-        Err(reason) => {
-            tracing::error!(%queue, offset, %reason, "a pull failed");
-            respond::error(responder, response::SYSTEM_ERROR, reason);
-        }
+        Ok(found) => respond::found(shared, responder, found),
+        Err(reason) => respond::failed(responder, queue, offset, reason),
     }
 }
 
@@ -63,7 +69,8 @@ fn ask_leader(shared: &Arc<Shared>, mut request: Frame, responder: Responder) {
     Router::reroute(shared, request, responder);
 }
 
-struct Pull {
+/// A pull that may be answered.
+pub struct Pull {
     queue: QueueId,
     offset: i64,
     limits: Limits,
@@ -175,30 +182,4 @@ fn filter_of(shared: &Shared, header: &PullRequest<'_>) -> Result<Filter, Refusa
         ));
     }
     if subscription.is_tag() { Ok(Filter::from_subscription(&subscription)) } else { Err(no_sql()) }
-}
-
-/// Answers to pulls.
-pub mod respond {
-    use super::{Body, Found, Frame, PullResponse, Responder};
-
-    /// The answer of the pull table.
-    pub fn found(responder: Responder, found: Found) {
-        let header = PullResponse {
-            suggest_which_broker_id: 0,
-            next_begin_offset: found.next,
-            min_offset: i64::try_from(found.bounds.min_queue_offset).unwrap_or(i64::MAX),
-            max_offset: i64::try_from(found.bounds.next_queue_offset).unwrap_or(i64::MAX),
-            offset_delta: None,
-            topic_sys_flag: None,
-            group_sys_flag: None,
-            forbidden_type: None,
-        };
-        let body = if found.slices.is_empty() { Body::Empty } else { Body::Many(found.slices) };
-        responder.reply_header(found.code, &header, body);
-    }
-
-    /// An error.
-    pub fn error(responder: Responder, code: i32, reason: String) {
-        responder.reply(Frame::response(code).with_remark(reason));
-    }
 }

@@ -9,8 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use trireme_remoting::{Responder, response};
 
-use super::handler::respond;
-use super::{Filter, Found, Limits, read};
+use super::{Filter, Found, Limits, read, respond};
 use crate::queues::consume::QueueId;
 use crate::replica::Shared;
 
@@ -184,10 +183,7 @@ fn retry(shared: &Arc<Shared>, mut waiting: Waiting, over: bool) {
     }
     let found = match read(shared, waiting.queue, waiting.offset, waiting.limits, &waiting.filter) {
         Ok(found) => found,
-        Err(reason) => {
-            tracing::error!(queue = %waiting.queue, offset = waiting.offset, %reason, "a pull failed");
-            return respond::error(waiting.responder, response::SYSTEM_ERROR, reason);
-        }
+        Err(reason) => return respond::failed(waiting.responder, waiting.queue, waiting.offset, reason),
     };
     let nothing = matches!(found.code, response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY);
     if nothing && !over {
@@ -196,5 +192,5 @@ fn retry(shared: &Arc<Shared>, mut waiting: Waiting, over: bool) {
             Some(back) => waiting = back,
         }
     }
-    respond::found(waiting.responder, found);
+    respond::found(shared, waiting.responder, found);
 }

@@ -1,4 +1,4 @@
-//! Finding messages: from a queue's units to slices of the commit log.
+//! Finding messages: from a queue's units to ranges of the commit log.
 
 use bytes::Bytes;
 use trireme_remoting::message::StoredMessage;
@@ -32,10 +32,23 @@ pub struct Found {
     pub next: i64,
     /// The queue's bounds when it was read.
     pub bounds: Bounds,
-    /// The messages, as slices of the commit log; neighbours are one slice.
-    pub slices: Vec<Bytes>,
-    /// How many messages they are.
-    pub count: usize,
+    /// Where the messages lie in the commit log, in the order of the queue; neighbours are one range.
+    pub ranges: Vec<Range>,
+}
+
+/// Bytes of the commit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Where the first one lies.
+    pub physical_offset: u64,
+    /// How many.
+    pub bytes: u32,
+}
+
+impl Range {
+    fn end(&self) -> u64 {
+        self.physical_offset + u64::from(self.bytes)
+    }
 }
 
 /// Reads a queue from `offset` on. Errors are for the log: a client gets "system error".
@@ -48,7 +61,7 @@ pub fn read(
 ) -> Result<Found, String> {
     let bounds = shared.queues.bounds(queue);
     let (min, next) = (bounds.min_queue_offset, bounds.next_queue_offset);
-    let nothing = |code, next| Found { code, next, bounds, slices: Vec::new(), count: 0 };
+    let nothing = |code, next| Found { code, next, bounds, ranges: Vec::new() };
     let Ok(from) = u64::try_from(offset) else {
         return Ok(nothing(response::PULL_OFFSET_MOVED, signed(min)));
     };
@@ -65,7 +78,7 @@ pub fn read(
     if from > next {
         return Ok(nothing(response::PULL_OFFSET_MOVED, signed(next)));
     }
-    let mut reading = Reading { limits, slices: Slices::default(), count: 0, bytes: 0 };
+    let mut reading = Reading { limits, ranges: Vec::new(), count: 0, bytes: 0 };
     let mut units = Vec::with_capacity(UNITS_AT_ONCE.min(limits.messages));
     let mut at = from;
     'queue: while at < next && at - from < MAX_SCANNED as u64 {
@@ -84,17 +97,17 @@ pub fn read(
             }
             at += 1;
             if filter.wants(unit.tags_code) {
-                reading.take(shared, unit)?;
+                reading.take(unit);
             }
         }
     }
     let code = if reading.count > 0 { response::SUCCESS } else { response::PULL_RETRY_IMMEDIATELY };
-    Ok(Found { code, next: signed(at), bounds, slices: reading.slices.parts, count: reading.count })
+    Ok(Found { code, next: signed(at), bounds, ranges: reading.ranges })
 }
 
 struct Reading {
     limits: Limits,
-    slices: Slices,
+    ranges: Vec<Range>,
     count: usize,
     bytes: usize,
 }
@@ -105,37 +118,13 @@ impl Reading {
             || (self.count > 0 && self.bytes + next.size as usize > self.limits.bytes)
     }
 
-    fn take(&mut self, shared: &Shared, unit: &Unit) -> Result<(), String> {
-        self.slices.push(shared, unit)?;
+    fn take(&mut self, unit: &Unit) {
         self.count += 1;
         self.bytes += unit.size as usize;
-        Ok(())
-    }
-}
-
-/// Messages that are neighbours in the log are read, and later written to the socket, as one.
-#[derive(Default)]
-struct Slices {
-    parts: Vec<Bytes>,
-    last: Option<(u64, u32)>,
-}
-
-impl Slices {
-    fn push(&mut self, shared: &Shared, unit: &Unit) -> Result<(), String> {
-        let log = shared.node.log();
-        if let Some((start, length)) = self.last
-            && start + u64::from(length) == unit.physical_offset
-        {
-            let joined = length + unit.size;
-            let slice = log.slice(start, joined).map_err(|error| error.to_string())?;
-            *self.parts.last_mut().expect("a last slice was pushed") = slice;
-            self.last = Some((start, joined));
-            return Ok(());
+        match self.ranges.last_mut() {
+            Some(last) if last.end() == unit.physical_offset => last.bytes += unit.size,
+            _ => self.ranges.push(Range { physical_offset: unit.physical_offset, bytes: unit.size }),
         }
-        let slice = log.slice(unit.physical_offset, unit.size).map_err(|error| error.to_string())?;
-        self.parts.push(slice);
-        self.last = Some((unit.physical_offset, unit.size));
-        Ok(())
     }
 }
 

@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Advice;
+
 use super::open_files::ChunkKey;
 use super::queue::Queue;
 use super::unit::{QueueId, RECORD_BYTES};
@@ -90,12 +92,20 @@ impl ConsumeQueues {
 }
 
 fn create(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    read_only_what_is_asked_for(&file);
+    Ok(file)
 }
 
 /// Readers and the writer share a handle, so it is always opened for both.
 fn open_existing(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
+    OpenOptions::new().read(true).write(true).open(path).inspect(read_only_what_is_asked_for)
+}
+
+/// The kernel by itself reads as far ahead as it is set to, perhaps megabytes for each queue, and the log's syncs wait
+/// behind that. It is for speed only.
+fn read_only_what_is_asked_for(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, Advice::Random);
 }
 
 #[cfg(test)]

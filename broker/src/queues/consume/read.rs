@@ -1,7 +1,10 @@
 //! The readers' side: units by queue offset, from the tail or the files.
 
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
+
+use rustix::fs::Advice;
 
 use super::ConsumeQueues;
 use super::open_files::ChunkKey;
@@ -11,6 +14,8 @@ use crate::queues::Error;
 
 /// Records read from a file at a time, into a buffer on the stack (4,080 bytes).
 const RECORDS_PER_READ: usize = 170;
+/// Bytes of a file that are read from the disk at once: 2,730 units.
+const READ_AHEAD: u64 = 64 << 10;
 
 impl ConsumeQueues {
     /// Appends up to `max_units` units from queue offset `from` on to `out`, and returns the queue's bounds
@@ -63,6 +68,11 @@ impl ConsumeQueues {
         }
     }
 
+    /// The first queue offset whose unit is read without a file; at most the queue's end.
+    pub fn in_memory_from(&self, q: QueueId) -> u64 {
+        self.queue(q).map_or(0, |queue| queue.state.lock().spilled)
+    }
+
     /// Appends the units from `at` to `end` or to the end of the chunk of `at`, whichever is first.
     fn read_chunk(
         &self,
@@ -94,7 +104,15 @@ impl ConsumeQueues {
         while at < end {
             let wanted = (end - at).min(RECORDS_PER_READ as u64) as usize;
             let bytes = &mut buffer[..wanted * RECORD_BYTES];
-            let read = read_at_most(&file, bytes, shared.position(at))
+            let position = shared.position(at);
+            // Whoever goes through the queue is here again soon. A hint, which costs little if it is in memory.
+            let _ = rustix::fs::fadvise(
+                &*file,
+                position / READ_AHEAD * READ_AHEAD,
+                NonZeroU64::new(READ_AHEAD),
+                Advice::WillNeed,
+            );
+            let read = read_at_most(&file, bytes, position)
                 .map_err(|source| Error::io("read", &shared.chunk_path(queue.id, chunk))(source))?;
             let (records, _) = bytes[..read].as_chunks::<RECORD_BYTES>();
             for record in records {

@@ -1,0 +1,57 @@
+//! Answers to pulls: slices of the commit log.
+
+use std::sync::Arc;
+
+use trireme_remoting::headers::PullResponse;
+use trireme_remoting::{Body, Frame, Responder, response};
+
+use super::Found;
+use crate::queues::consume::QueueId;
+use crate::replica::Shared;
+
+/// The answer of the pull table. What may have to come from the disk is left to a reader.
+pub fn found(shared: &Arc<Shared>, responder: Responder, found: Found) {
+    let log = shared.node.log();
+    if found.ranges.iter().all(|range| log.is_recent(range.physical_offset)) {
+        in_memory(shared, responder, &found);
+    } else {
+        shared.readers.load(shared, responder, found);
+    }
+}
+
+/// The answer of the pull table, written from where it lies. Whoever writes it to the socket waits for what is not in
+/// memory.
+pub fn in_memory(shared: &Shared, responder: Responder, found: &Found) {
+    let log = shared.node.log();
+    let slice = |range: &super::Range| log.slice(range.physical_offset, range.bytes);
+    let mut body = match found.ranges.iter().map(slice).collect::<Result<Vec<_>, _>>() {
+        Ok(slices) => slices,
+        Err(error) => return error_to(responder, error.to_string()),
+    };
+    let header = PullResponse {
+        suggest_which_broker_id: 0,
+        next_begin_offset: found.next,
+        min_offset: i64::try_from(found.bounds.min_queue_offset).unwrap_or(i64::MAX),
+        max_offset: i64::try_from(found.bounds.next_queue_offset).unwrap_or(i64::MAX),
+        offset_delta: None,
+        topic_sys_flag: None,
+        group_sys_flag: None,
+        forbidden_type: None,
+    };
+    let body = match body.len() {
+        0 => Body::Empty,
+        1 => Body::One(body.remove(0)),
+        _ => Body::Many(body),
+    };
+    responder.reply_header(found.code, &header, body);
+}
+
+/// The messages are there, and cannot be read.
+pub fn failed(responder: Responder, queue: QueueId, offset: i64, reason: String) {
+    tracing::error!(%queue, offset, %reason, "a pull failed");
+    error_to(responder, reason);
+}
+
+fn error_to(responder: Responder, reason: String) {
+    responder.reply(Frame::response(response::SYSTEM_ERROR).with_remark(reason));
+}
