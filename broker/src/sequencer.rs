@@ -2,8 +2,9 @@
 //!
 //! Requests encode their messages straight into the entry that is being gathered, under a short lock.
 //! One task takes gathered entries and proposes them, a few at a time under way. Whatever arrives while
-//! these are being replicated and synced is the next entry: no timer forms it, and an idle broker
-//! proposes at once.
+//! these are being replicated and synced is the next entry, and an idle broker proposes at once. While
+//! entries are under way a small one waits for them, or for a moment: an entry costs as much as a hundred
+//! messages in it (`docs/decisions/0010-small-entries.md`).
 //!
 //! Queue offsets are handed out when an entry is *appended* (`Flight::stamp`), not here: an entry that
 //! Raft refuses takes none, so a queue has no gaps. The table they come from belongs to one term; a
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::time::Instant;
 use trireme_raft::LogId;
 use trireme_raft::node::{Leadership, Node};
 use trireme_raft::proposal::{Committed, Proposal, ProposeError, Refusal};
@@ -37,6 +39,10 @@ const ENTRY_MESSAGES: usize = 1024;
 const ENTRY_COMMANDS: usize = 1024;
 /// Entries under way. More would be smaller, and the cost is per entry.
 const IN_FLIGHT: usize = 4;
+/// An entry with so many bytes of messages is proposed although others are under way.
+const ENOUGH_BYTES: usize = 32 * 1024;
+/// A smaller one is too, so long after the last: where the disk or the network is slow, and not the processor.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Messages that wait to be proposed, in bytes, before more are refused.
 const PENDING_BYTES: usize = 64 * 1024 * 1024;
 /// How long a request waits for a leader's first entry of its term before it is refused.
@@ -158,6 +164,14 @@ struct Share {
 struct Gathered {
     builder: EntryBuilder,
     shares: Vec<Share>,
+}
+
+/// What there is to propose.
+enum Next {
+    Entry(Gathered),
+    /// It may grow.
+    Small,
+    Nothing,
 }
 
 #[derive(Default)]
@@ -289,6 +303,7 @@ impl Sequencer {
         let offsets = Arc::new(Mutex::new(QueueOffsets { queues: queues.clone(), next: HashMap::new() }));
         let slots = Arc::new(Semaphore::new(IN_FLIGHT));
         let still = |now: &Leadership| now.ready && now.term == term;
+        let mut last = Instant::now();
         loop {
             let slot = slots.clone().acquire_owned();
             let slot = tokio::select! {
@@ -299,11 +314,15 @@ impl Sequencer {
                 if !still(&leadership.borrow()) {
                     return;
                 }
-                if let Some(gathered) = self.take() {
-                    break gathered;
-                }
+                let alone = slots.available_permits() + 1 == IN_FLIGHT;
+                let small = match self.take(alone || PAUSE <= last.elapsed()) {
+                    Next::Entry(gathered) => break gathered,
+                    Next::Small => true,
+                    Next::Nothing => false,
+                };
                 tokio::select! {
                     () = self.shared.arrived.notified() => {}
+                    () = tokio::time::sleep_until(last + PAUSE), if small => {}
                     _ = leadership.wait_for(|now| !still(now)) => return,
                 }
             };
@@ -319,20 +338,27 @@ impl Sequencer {
             let offsets = offsets.clone();
             let stamp = Box::new(move |payload: &mut [u8], at: u64| stamping.stamp(payload, at, &offsets));
             let shares = gathered.shares;
+            let landed = self.clone();
+            last = Instant::now();
             node.propose(term, Proposal::new(frame, stamp), move |result| {
                 flight.land(shares, result);
                 drop(slot);
+                landed.shared.arrived.notify_one();
             })
             .await;
         }
     }
 
-    fn take(&self) -> Option<Gathered> {
+    /// The next entry, unless it is small and `any` is false.
+    fn take(&self, any: bool) -> Next {
         let mut pending = self.shared.pending.lock();
-        let gathered = pending.entries.pop_front()?;
+        if !any && pending.bytes < ENOUGH_BYTES && !pending.entries.is_empty() {
+            return Next::Small;
+        }
+        let Some(gathered) = pending.entries.pop_front() else { return Next::Nothing };
         pending.last_taken = gathered.builder.mark();
         pending.bytes -= pending.last_taken.bytes.min(pending.bytes);
-        Some(gathered)
+        Next::Entry(gathered)
     }
 
     /// How long callers hold a request for a leader to appear.
@@ -389,8 +415,12 @@ impl Gathering<'_> {
             messages: before.messages..after.messages,
             commands: before.commands..after.commands,
         });
+        let waited = self.pending.bytes;
         self.pending.bytes += after.bytes - before.bytes;
-        self.arrived.notify_one();
+        // Of what comes in between, whoever takes entries has heard, and waits for more.
+        if waited == 0 || (waited < ENOUGH_BYTES && ENOUGH_BYTES <= self.pending.bytes) {
+            self.arrived.notify_one();
+        }
     }
 }
 
