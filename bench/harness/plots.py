@@ -41,6 +41,13 @@ def _panels(results, field):
     return panels
 
 
+def draw_bars(title, panels, path):
+    """Panels of bars in one colour: [(panel, [(bar, (lowest, median, highest))])]."""
+    names = {bar: _COLOURS["trireme"] for _, bars in panels for bar, _ in bars}
+    with open(path, "w") as file:
+        file.write(_draw(title, panels, Linear, [], names))
+
+
 class Linear:
     """From zero, so that lengths can be compared."""
 
@@ -71,9 +78,9 @@ class Logarithmic:
         return [10.0**power for power in range(self.first, self.last + 1)]
 
 
-def _draw(title, panels, scale, contenders):
+def _draw(title, panels, scale, contenders, colours=None):
     others = [contender for contender in contenders if contender not in _COLOURS]
-    colours = {**{name: _OTHERS[number % len(_OTHERS)] for number, name in enumerate(others)}, **_COLOURS}
+    colours = colours or {**{name: _OTHERS[number % len(_OTHERS)] for number, name in enumerate(others)}, **_COLOURS}
     parts, top = [], 34
     for workload, bars in panels:
         parts.append(_text(_LEFT, top + 20, workload, weight="bold"))

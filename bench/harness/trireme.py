@@ -23,6 +23,7 @@ def bench_command(namesrv_port, workload, seconds, warmup, topic=None):
         return argv + ["--producers", "0", "--consumers", str(workload.consumers)]
     return argv + [
         "--size", str(workload.size),
+        "--queues", str(workload.queues),
         "--batch", str(workload.batch),
         "--producers", str(workload.producers),
         # One for each producer.
@@ -39,13 +40,19 @@ class Trireme(Contender):
         if not os.access(BINARY, os.X_OK):
             raise Skipped("no target/release/trireme: cargo build --release")
 
+    # Groups of brokers: three replicas each.
+    groups = 1
+
     def start(self, directory):
         self.namesrv_port = free_block([0])
-        self.port = free_block([offset + above for offset in (0, 10, 20) for above in (0, 5)])
+        offsets = [10 * replica for replica in range(3 * self.groups)]
+        self.port = free_block([offset + above for offset in offsets for above in (0, 5)])
         self.argv = [BINARY, "dev", "--dir", directory]
         self.argv += ["--namesrv-port", str(self.namesrv_port), "--port", str(self.port)]
         # RocketMQ's size, and the default of `trireme broker`; `trireme dev` has a developer's disk in mind.
         self.argv += ["--segment-bytes", str(1 << 30)]
+        if self.groups > 1:
+            self.argv += ["--groups", str(self.groups)]
         process = self.processes["dev"] = procs.start(self.argv, os.path.join(directory, "dev.out"))
         procs.wait_for_line(process, "ready: every group has a leader", 60)
 
@@ -56,7 +63,9 @@ class Trireme(Contender):
         for pid in procs.children(self.processes["dev"].pid):
             argv = procs.command_line(pid)
             node = int(argv[argv.index("--node") + 1])
-            found.append(Server(pid, leads=self.port + 10 * (node - 1) == master))
+            # Of several groups, nobody is said to lead.
+            leads = self.groups == 1 and self.port + 10 * (node - 1) == master
+            found.append(Server(pid, leads))
         return found
 
     def load(self, workload, seconds, warmup, topic=None):

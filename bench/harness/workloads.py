@@ -12,6 +12,8 @@ class Workload:
     # Sends under way at each producer. A send is one message, or one batch.
     in_flight: int = 64
     batch: int = 1
+    # Of the topic, at each group of brokers.
+    queues: int = 8
     # More than none: read what was written before, instead of writing.
     consumers: int = 0
 

@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long)]
     topic: Option<String>,
     /// Queues at each broker group, of a topic that is made.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=16_384))]
     queues: u16,
     /// Producers. None: only read what is in the topic, from its beginning.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=10_000))]
@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     in_flight: u32,
     /// Connections to each broker that the producers share.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
     /// Bytes of a body.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(body::MIN_BYTES as u64..=MAX_BYTES))]
