@@ -352,7 +352,11 @@ impl Sequencer {
     /// The next entry, unless it is small and `any` is false.
     fn take(&self, any: bool) -> Next {
         let mut pending = self.shared.pending.lock();
-        if !any && pending.bytes < ENOUGH_BYTES && !pending.entries.is_empty() {
+        // A submission that failed leaves an entry with nothing in it, for the next one.
+        if pending.entries.front().is_none_or(|next| next.shares.is_empty()) {
+            return Next::Nothing;
+        }
+        if !any && pending.bytes < ENOUGH_BYTES {
             return Next::Small;
         }
         let Some(gathered) = pending.entries.pop_front() else { return Next::Nothing };

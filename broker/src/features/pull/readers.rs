@@ -6,10 +6,12 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
 use trireme_remoting::{Frame, Responder, response};
 
 use super::handler::{Pull, answer};
@@ -39,27 +41,21 @@ struct State {
     stopping: bool,
 }
 
-struct Job {
-    shared: Arc<Shared>,
-    responder: Responder,
-    what: What,
-}
-
-enum What {
-    /// Where its messages lie is in a file too.
-    Pull(Pull, Frame),
-    /// What an answer is made of.
-    Load(Found),
-}
+type Job = Box<dyn FnOnce() + Send>;
 
 impl Readers {
-    /// Starts the threads.
+    /// Starts the threads. They belong to the runtime that this is called in: what they pass on may become a task of it.
     pub fn start() -> io::Result<Self> {
         let this = Self { queue: Arc::default(), threads: Mutex::default() };
+        let runtime = Handle::current();
         for nth in 0..READERS {
-            let queue = this.queue.clone();
+            let (queue, runtime) = (this.queue.clone(), runtime.clone());
             let thread = std::thread::Builder::new().name(format!("reader-{nth}"));
-            match thread.spawn(move || run(&queue)) {
+            let body = move || {
+                let _runtime = runtime.enter();
+                run(&queue);
+            };
+            match thread.spawn(body) {
                 Ok(thread) => this.threads.lock().push(thread),
                 Err(error) => {
                     this.stop();
@@ -86,24 +82,30 @@ impl Readers {
         }
     }
 
-    /// Answers a pull whose messages are not in memory.
+    /// Answers a pull whose messages are not in memory, and whose queue says in a file where they lie.
     pub(super) fn pull(&self, shared: &Arc<Shared>, pull: Pull, request: Frame, responder: Responder) {
-        self.push(Job { shared: shared.clone(), responder, what: What::Pull(pull, request) });
+        let shared = shared.clone();
+        self.answer(responder, move |responder| answer(&shared, pull, request, responder));
     }
 
     /// Sends what was found once it is in memory.
     pub(super) fn load(&self, shared: &Arc<Shared>, responder: Responder, found: Found) {
-        self.push(Job { shared: shared.clone(), responder, what: What::Load(found) });
+        let shared = shared.clone();
+        self.answer(responder, move |responder| load(&shared, responder, &found));
     }
 
-    fn push(&self, job: Job) {
+    fn answer(&self, responder: Responder, answer: impl FnOnce(Responder) + Send + 'static) {
         let mut state = self.queue.state.lock();
         if state.stopping || state.jobs.len() >= MAX_QUEUED {
             drop(state);
             let reason = "too many consumers wait for messages from the disk";
-            return job.responder.refuse(response::SYSTEM_BUSY, reason);
+            return responder.refuse(response::SYSTEM_BUSY, reason);
         }
-        state.jobs.push_back(job);
+        state.jobs.push_back(Box::new(move || {
+            if !responder.connection().is_closed() {
+                answer(responder);
+            }
+        }));
         drop(state);
         self.queue.wake.notify_one();
     }
@@ -123,13 +125,9 @@ fn run(queue: &Queue) {
                 queue.wake.wait(&mut state);
             }
         };
-        let Job { shared, responder, what } = job;
-        if responder.connection().is_closed() {
-            continue;
-        }
-        match what {
-            What::Pull(pull, request) => answer(&shared, pull, request, responder),
-            What::Load(found) => load(&shared, responder, &found),
+        // The next one is not to blame; whoever asked is told that there is no answer.
+        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+            tracing::error!("a reader failed in the middle of a pull");
         }
     }
 }
@@ -143,4 +141,33 @@ fn load(shared: &Shared, responder: Responder, found: &Found) {
         }
     }
     respond::in_memory(shared, responder, found);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// A follower passes some pulls on to the leader, which is a task; and a defect costs one answer, not a thread.
+    #[tokio::test]
+    async fn readers_spawn_tasks_and_survive() {
+        let readers = Readers::start().unwrap();
+        let push = |job: Job| {
+            readers.queue.state.lock().jobs.push_back(job);
+            readers.queue.wake.notify_one();
+        };
+        for _ in 0..2 * READERS {
+            push(Box::new(|| panic!("as planned")));
+        }
+        let (done, told) = oneshot::channel();
+        push(Box::new(move || {
+            tokio::spawn(async move { done.send(()) });
+        }));
+        told.await.unwrap();
+        readers.stop();
+        assert!(readers.threads.lock().is_empty());
+    }
 }
