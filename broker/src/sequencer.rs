@@ -550,3 +550,67 @@ impl Share {
         self.commands.contains(&(refusal.ordinal as usize))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn submit_one(sequencer: &Sequencer, body: usize) -> Result<(), SubmitError> {
+        let host = ([127, 0, 0, 1], 10911).into();
+        let body = vec![1; body];
+        let fields = StoredMessageFields {
+            body_crc: 0,
+            queue_id: 0,
+            flag: 0,
+            queue_offset: 0,
+            physical_offset: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: host,
+            store_timestamp: 0,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: &body,
+            topic: "topic",
+            properties: "",
+        };
+        // Nobody waits for the outcome.
+        submit(sequencer.begin(), |submission| submission.message(1, 0, &fields, "")).map(drop)
+    }
+
+    /// Whoever takes entries and waits is woken for the first submission, and when there is enough; in between he
+    /// would find nothing new.
+    #[tokio::test]
+    async fn a_small_entry_waits_until_it_is_large_enough() {
+        let sequencer = Sequencer::new(Clock::new(|| 0));
+        sequencer.open(1, 0);
+        let woken = || tokio::time::timeout(Duration::ZERO, sequencer.shared.arrived.notified());
+        assert!(matches!(sequencer.take(true), Next::Nothing));
+        submit_one(&sequencer, 1000).unwrap();
+        assert!(woken().await.is_ok());
+        assert!(matches!(sequencer.take(false), Next::Small));
+        submit_one(&sequencer, 1000).unwrap();
+        assert!(woken().await.is_err());
+        submit_one(&sequencer, ENOUGH_BYTES).unwrap();
+        assert!(woken().await.is_ok());
+        assert!(matches!(sequencer.take(false), Next::Entry(entry) if entry.shares.len() == 3));
+        assert!(matches!(sequencer.take(true), Next::Nothing));
+        // From the beginning again.
+        submit_one(&sequencer, 1).unwrap();
+        assert!(woken().await.is_ok());
+        assert!(matches!(sequencer.take(true), Next::Entry(_)));
+    }
+
+    #[tokio::test]
+    async fn a_failed_submission_is_nothing_to_propose() {
+        let sequencer = Sequencer::new(Clock::new(|| 0));
+        sequencer.open(1, 0);
+        drop(sequencer.begin().unwrap());
+        assert!(matches!(sequencer.take(true), Next::Nothing));
+        submit_one(&sequencer, 1).unwrap();
+        assert!(matches!(sequencer.take(true), Next::Entry(entry) if entry.shares.len() == 1));
+    }
+}

@@ -14,7 +14,7 @@ use std::thread;
 
 use support::*;
 use tempfile::TempDir;
-use trireme_commitlog::faulty::FaultyDisk;
+use trireme_commitlog::faulty::{FaultyDisk, Injection, Op};
 use trireme_commitlog::frame::{self, FrameError};
 use trireme_commitlog::{
     AppendError, CommitLog, DiskDir, EditError, FrameBuf, FrameRef, LogDir, LogId, Options, ReadError,
@@ -403,6 +403,19 @@ fn loading(world: &impl World) {
     fill(&log, 1, 100);
     assert!(log.is_recent(tail) && !log.is_recent(tail - 1));
     assert!(log.is_entry_recent(3) && !log.is_entry_recent(2) && !log.is_entry_recent(4));
+}
+
+#[test]
+fn a_disk_that_fails_while_loading_is_an_error() {
+    let disk = FaultyDisk::new();
+    let log = CommitLog::open(disk.handle(), options()).unwrap();
+    fill(&log, 1, 5000);
+    disk.inject(Injection::eio(Op::Read, 0));
+    let (first, len) = (log.min_physical_offset(), 5000);
+    assert!(matches!(log.load(first, len), Err(ReadError::Io { .. })));
+    // Nothing is wrong with the log itself.
+    assert!(log.fault().is_none());
+    log.load(first, len).unwrap();
 }
 
 fn truncation(world: &impl World) {

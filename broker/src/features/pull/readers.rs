@@ -18,12 +18,13 @@ use super::handler::{Pull, answer};
 use super::{Found, respond};
 use crate::replica::Shared;
 
-/// Threads: so many reads are under way at the disk.
+/// Threads. Of the log, one piece is read from the disk at a time, whoever asks; meanwhile the others serve what is in
+/// memory after all, and read where messages lie.
 const READERS: usize = 4;
 /// Pulls that may wait for a reader. One more is refused; its client comes again.
 const MAX_QUEUED: usize = 10_000;
 
-/// The threads of one replica. They end with [`Readers::stop`].
+/// The threads of one replica. They end with it, or with [`Readers::stop`], which waits for them.
 pub struct Readers {
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -68,18 +69,23 @@ impl Readers {
 
     /// Ends the threads and waits for what each is reading; what is queued is dropped. Blocks.
     pub fn stop(&self) {
-        let dropped = {
-            let mut state = self.queue.state.lock();
-            state.stopping = true;
-            std::mem::take(&mut state.jobs)
-        };
-        drop(dropped);
-        self.queue.wake.notify_all();
+        self.end();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a reader panicked");
             }
         }
+    }
+
+    fn end(&self) {
+        let dropped = {
+            let mut state = self.queue.state.lock();
+            state.stopping = true;
+            std::mem::take(&mut state.jobs)
+        };
+        // Whoever asked is told that there is no answer.
+        drop(dropped);
+        self.queue.wake.notify_all();
     }
 
     /// Answers a pull whose messages are not in memory, and whose queue says in a file where they lie.
@@ -108,6 +114,13 @@ impl Readers {
         }));
         drop(state);
         self.queue.wake.notify_one();
+    }
+}
+
+/// A replica that does not get as far as serving leaves no threads behind.
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -147,6 +160,8 @@ fn load(shared: &Shared, responder: Responder, found: &Found) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::time::Duration;
+
     use tokio::sync::oneshot;
 
     use super::*;
@@ -169,5 +184,15 @@ mod tests {
         told.await.unwrap();
         readers.stop();
         assert!(readers.threads.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn readers_end_with_their_replica() {
+        let readers = Readers::start().unwrap();
+        let threads = std::mem::take(&mut *readers.threads.lock());
+        drop(readers);
+        let ended =
+            tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| thread.join().unwrap()));
+        tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap().unwrap();
     }
 }
