@@ -84,10 +84,13 @@ pub trait SegmentIo: Send + Sync + Debug {
     /// Makes `pos..pos + len`, which lies inside the file, read as zero. Durable after [`SegmentIo::sync`].
     fn zero_range(&self, pos: u64, len: u64) -> io::Result<()>;
 
-    /// Writes zeros to `pos..pos + len`, which lies inside the file, and makes them durable, while others write and sync
-    /// elsewhere in it. That a write could not be made durable is told to the next [`SegmentIo::sync`] as well, whoever
-    /// wrote it.
+    /// Writes zeros to `pos..pos + len`, which lies inside the file, while others write and sync elsewhere in it. Waits
+    /// for no disk: once it has returned, others may write there.
     fn prewrite(&self, pos: u64, len: u64) -> io::Result<()>;
+
+    /// Makes durable what was prewritten, and what was written since. That something could not be made durable is told
+    /// to the next [`SegmentIo::sync`] as well, whoever wrote it.
+    fn sync_prewritten(&self) -> io::Result<()>;
 
     /// The first position from `pos` on that may hold anything but zeros; `None` if all is zero to the file's end.
     /// Lets recovery skip what was preallocated and never written. Answering `pos` is always right.

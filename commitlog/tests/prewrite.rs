@@ -89,6 +89,47 @@ fn zeros_never_win_against_an_append() {
     assert_eq!(all(&open(&disk)).len(), 1);
 }
 
+/// A disk that takes its time over zeros holds nobody up who appends, wherever that is.
+#[test]
+fn appends_do_not_wait_for_a_sync_of_zeros() {
+    let disk = FaultyDisk::new();
+    let (reached, begun) = channel();
+    let (go, wait) = channel();
+    let wait = Mutex::new(wait);
+    let zeros_at = Mutex::new(0);
+    let first = AtomicBool::new(true);
+    let dir = Watched::new(disk.handle(), move |access| match access {
+        Access::Prewrite(pos) => *zeros_at.lock().unwrap() = pos,
+        Access::SyncPrewritten if first.swap(false, Ordering::Relaxed) => {
+            reached.send(*zeros_at.lock().unwrap()).unwrap();
+            wait.lock().unwrap().recv().unwrap();
+        }
+        _ => {}
+    });
+    let log = Arc::new(CommitLog::open(dir, options()).unwrap());
+    let upkeep = thread::spawn({
+        let log = Arc::clone(&log);
+        move || log.maintain().unwrap()
+    });
+    let length = begun.recv().unwrap() as usize + 2000;
+    let (done, appended) = channel();
+    let appender = thread::spawn({
+        let log = Arc::clone(&log);
+        move || {
+            append(&log, id(1, 0), length);
+            done.send(()).unwrap();
+        }
+    });
+    let meanwhile = appended.recv_timeout(Duration::from_secs(10));
+    go.send(()).unwrap();
+    upkeep.join().unwrap();
+    appender.join().unwrap();
+    assert_eq!(meanwhile, Ok(()));
+    log.flush().unwrap();
+    disk.kill();
+    assert_eq!(all(&open(&disk))[0].payload(), payload(id(1, 0), length));
+}
+
 /// A sync of zeros is one of what was appended meanwhile too. If that is lost, whoever flushes must hear of it, however
 /// soon it comes.
 #[test]

@@ -91,6 +91,8 @@ async fn a_failed_sync_stops_the_replica() {
     let mut acknowledged = cluster.commit_many(0..20, 100).await;
 
     let follower = cluster.followers(leader)[0];
+    // A sync that is under way when the disk breaks may still succeed: let there be none.
+    cluster.settle().await;
     of(&troubles, follower).set_broken(true);
     let before = cluster.node(follower).log().flushed();
     acknowledged.extend(cluster.commit_many(20..40, 100).await);

@@ -368,7 +368,12 @@ impl SegmentIo for DiskSegment {
         let ahead = files.ahead.as_ref().ok_or(io::ErrorKind::PermissionDenied)?;
         write_zeros(ahead, pos, pos + len)?;
         self.written(pos, len);
-        ahead.sync_data()
+        Ok(())
+    }
+
+    fn sync_prewritten(&self) -> io::Result<()> {
+        let files = self.files()?;
+        files.ahead.as_ref().ok_or(io::ErrorKind::PermissionDenied)?.sync_data()
     }
 
     fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {

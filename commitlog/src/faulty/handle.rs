@@ -188,7 +188,10 @@ impl SegmentIo for Segment {
     }
 
     fn prewrite(&self, pos: u64, len: u64) -> io::Result<()> {
-        self.write_at(pos, &vec![0; len as usize])?;
+        self.write_at(pos, &vec![0; len as usize])
+    }
+
+    fn sync_prewritten(&self) -> io::Result<()> {
         let synced = self.sync();
         if let Err(error) = &synced {
             self.on_file(|file| {

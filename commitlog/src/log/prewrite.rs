@@ -7,7 +7,8 @@
 //! Zeros are what such blocks read as anyway, so nobody can tell the difference: not a reader, not recovery, not a crash
 //! in the middle. What must never happen is that zeros are written over an entry. An appender holds `writer` from
 //! before it knows its place until the entry is written; a range to be prewritten is chosen, behind the tail, under
-//! that lock, and announced; an appender that comes to an announced range waits until it is done.
+//! that lock, and announced; an appender that comes to an announced range waits until the zeros are written. It does
+//! not wait for the disk: where that is slow, who waited here would be an appender that still has heartbeats to answer.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -89,8 +90,9 @@ impl CommitLog {
             };
             let Chunk { base, io, range } = chunk;
             let written = io.prewrite(range.start - base, range.end - range.start);
+            // Written is enough: what an appender writes there now lies over the zeros.
             self.prewriting.finish();
-            match written {
+            match written.and_then(|()| io.sync_prewritten()) {
                 Ok(()) => {}
                 // If an entry was what did not fit, its flush fails.
                 Err(error) if is_full(&error) => return Ok(()),

@@ -13,7 +13,9 @@ pub enum Access<'a> {
     Read(u64),
     Write(u64, &'a [u8]),
     Prewrite(u64),
-    /// It is done, and nobody knows yet how it ended.
+    /// Zeros were written, and are about to be made durable.
+    SyncPrewritten,
+    /// That is done, and nobody knows yet how it ended.
     Prewritten,
 }
 
@@ -102,7 +104,12 @@ impl SegmentIo for WatchedFile {
 
     fn prewrite(&self, pos: u64, len: u64) -> io::Result<()> {
         (self.1)(Access::Prewrite(pos));
-        let result = self.0.prewrite(pos, len);
+        self.0.prewrite(pos, len)
+    }
+
+    fn sync_prewritten(&self) -> io::Result<()> {
+        (self.1)(Access::SyncPrewritten);
+        let result = self.0.sync_prewritten();
         (self.1)(Access::Prewritten);
         result
     }

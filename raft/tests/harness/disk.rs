@@ -144,8 +144,12 @@ impl SegmentIo for File {
     }
 
     fn prewrite(&self, pos: u64, len: u64) -> io::Result<()> {
-        self.trouble.sync()?;
         self.inner.prewrite(pos, len)
+    }
+
+    fn sync_prewritten(&self) -> io::Result<()> {
+        self.trouble.sync()?;
+        self.inner.sync_prewritten()
     }
 
     fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
