@@ -48,12 +48,16 @@ def report(directory, document):
         with open(os.path.join(directory, "report.md"), "w") as file:
             file.write(markdown(results, directory, drawn, directory))
         return os.path.join(directory, "report.md")
+    insert(document, BEGIN, END, markdown(results, directory, drawn, os.path.dirname(os.path.abspath(document))))
+    return document
+
+
+def insert(document, begin, end, part):
+    """Puts `part` between two markers of a document, in place of what is there."""
     with open(document) as file:
         text = file.read()
-    begin, end = text.find(BEGIN), text.find(END)
-    if begin < 0 or end < begin:
-        raise SystemExit(f"{document} has no {BEGIN} ... {END}")
-    part = markdown(results, directory, drawn, os.path.dirname(os.path.abspath(document)))
+    first, last = text.find(begin), text.find(end)
+    if first < 0 or last < first:
+        raise SystemExit(f"{document} has no {begin} ... {end}")
     with open(document, "w") as file:
-        file.write(f"{text[: begin + len(BEGIN)]}\n{part}{text[end:]}")
-    return document
+        file.write(f"{text[: first + len(begin)]}\n{part}{text[last:]}")

@@ -22,9 +22,8 @@ _running = []
 def start(argv, log, **options):
     """Starts a process whose output goes to the file `log`, beyond the reach of the terminal's Ctrl-C: ours ends it in order."""
     with open(log, "ab") as out:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, **options
-        )
+        options = {"stdin": subprocess.DEVNULL, **options}
+        process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, **options)
     process.log = log
     _running.append(process)
     return process
@@ -70,8 +69,9 @@ def stop(process, seconds=30):
                 # It may be ending by itself just now.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-    if process.stdout:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()
     if process in _running:
         _running.remove(process)
 

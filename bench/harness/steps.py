@@ -1,8 +1,8 @@
 """What `bench/scale` varies: one thing at a time, everything else as under `1k`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .workloads import WORKLOADS, Workload
+from .workloads import WORKLOADS
 
 _BASE = WORKLOADS["1k"]
 # Under way at all producers together, if each has at least one.
@@ -11,7 +11,7 @@ _IN_FLIGHT = _BASE.producers * _BASE.in_flight
 
 @dataclass(frozen=True)
 class Step:
-    """One bar of a plot. `group`: its panel; what is the same in all panels is `base`."""
+    """One bar of a plot, in the panel `group`. `load`: what is not as under `1k`."""
 
     group: str
     name: str
@@ -20,9 +20,7 @@ class Step:
 
     @property
     def workload(self):
-        fields = {"size": 1024, "producers": 4, "in_flight": 64, **self.load}
-        queues = fields.pop("queues", _BASE.queues)
-        return Workload(f"{self.group} {self.name}", self.group, queues=queues, **fields)
+        return replace(_BASE, name=f"{self.group} {self.name}", what=self.group, **self.load)
 
 
 def _connections(count):

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import subprocess
 
 from . import procs, remoting
 from .contender import REPOSITORY, Contender, Server
@@ -53,7 +54,9 @@ class Trireme(Contender):
         self.argv += ["--segment-bytes", str(1 << 30)]
         if self.groups > 1:
             self.argv += ["--groups", str(self.groups)]
-        process = self.processes["dev"] = procs.start(self.argv, os.path.join(directory, "dev.out"))
+        process = self.processes["dev"] = procs.start(
+            self.argv, os.path.join(directory, "dev.out"), stdin=subprocess.PIPE
+        )
         procs.wait_for_line(process, "ready: every group has a leader", 60)
 
     def servers(self, load_pid):
@@ -67,6 +70,11 @@ class Trireme(Contender):
             leads = self.groups == 1 and self.port + 10 * (node - 1) == master
             found.append(Server(pid, leads))
         return found
+
+    def order(self, word):
+        """What a developer types: k kills the leader, f freezes it, t lets it go on."""
+        self.processes["dev"].stdin.write(word.encode() + b"\n")
+        self.processes["dev"].stdin.flush()
 
     def load(self, workload, seconds, warmup, topic=None):
         return bench_command(self.namesrv_port, workload, seconds, warmup, topic)
