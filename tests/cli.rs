@@ -153,7 +153,16 @@ fn a_cluster_is_shown_and_set_up() {
     assert_eq!(created, "group readers is set up at broker-a\n");
     assert_eq!(run(namesrv, "admin group delete readers").out, "deleted group readers\n");
 
+    let trimmed = run(namesrv, "admin trim broker-a --keep-bytes 1GiB --older-than-hours 1");
+    assert_eq!(trimmed.rows().len(), 3, "{}", trimmed.out);
+    for row in trimmed.rows() {
+        assert_eq!(row[1..], ["0", "0", "0", "-"], "{}", trimmed.out);
+    }
+
     for (args, expect) in [
+        ("admin trim broker-a", "--older-than-hours <HOURS>"),
+        ("admin trim broker-b --keep-bytes 0", "no replica of broker group broker-b is registered"),
+        ("admin trim broker-a --keep-bytes much", "allowed are 0 to"),
         ("admin topic route nothing", "topic nothing does not exist"),
         ("admin topic create a/b", "topic name \"a/b\" has a character outside"),
         ("admin topic create t --cluster other", "no route names broker group of cluster other"),

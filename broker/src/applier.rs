@@ -18,7 +18,7 @@ use crate::codec;
 use crate::entry::{Entry, Stored};
 use crate::features::pull::Parked;
 use crate::queues::consume::{ConsumeQueues, Position, QueueId, Unit};
-use crate::saver::Saver;
+use crate::saver::{Copies, Saver};
 use crate::state::{self, State};
 
 /// How long to wait before a ConsumeQueue is tried again that could not be written.
@@ -59,6 +59,7 @@ impl Applier {
     ) -> Self {
         if let Some(saved) = saved {
             saver.whole(saved);
+            saver.saved(saved);
         }
         Self { state, queues, parked, saver, saved, grown: HashSet::new(), deleted: Vec::new(), unsaved: 0 }
     }
@@ -125,6 +126,23 @@ impl Applier {
         }
         self.grown.insert(stored.queue);
     }
+}
+
+/// The latest store time before a checkpoint, in milliseconds since 1970; 0 if there was no message.
+pub fn last_store_timestamp(checkpoint: &[u8]) -> Result<i64, codec::DecodeError> {
+    let Checkpoint { parts, .. } = codec::decode("checkpoint", checkpoint)?;
+    Ok(State::restore(&parts)?.general.last_store_timestamp)
+}
+
+/// What to save, while no entry is being applied. `None` if one is.
+pub fn copies(state: &RwLock<State>, queues: &ConsumeQueues, saver: &Saver) -> Option<Copies> {
+    let at = saver.at()?;
+    let (parts, positions) = {
+        let state = state.read();
+        (state.checkpoint(), positions(&state, queues))
+    };
+    // Otherwise they may be of different entries, or of half of one.
+    (saver.at() == Some(at)).then_some((at, parts, positions))
 }
 
 /// Where the queues of all topics stand. Those of deleted topics are not part of what is saved.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use trireme_raft::config::{ClusterSettings, ReplicaConfig, Timing};
 
@@ -52,6 +53,12 @@ pub struct BrokerConfig {
     pub permission: u32,
     /// Also listen on `listen`'s port - 2, where RocketMQ's dashboard connects.
     pub vip_port: bool,
+    /// Messages are kept for so long, unless they go before for want of room.
+    pub retention: Duration,
+    /// So many bytes of the log are kept, if that is less; `None`: all that are young enough.
+    pub retention_bytes: Option<u64>,
+    /// With less room left on the disk, the oldest messages go, however young. 0: never.
+    pub disk_trim_bytes: u64,
     /// Free bytes that must remain on the disk; below it messages are refused.
     pub disk_reserve_bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! Watches the free room of the store's disk, so that messages are refused before it is full.
+//! Watches the free room of the store's disk, so that old messages go and new ones are refused before it is full.
 //!
 //! What is acknowledged must also be applied, and applying writes files of its own (ConsumeQueues, key
 //! index, saved state). So a reserve is kept for them.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// A handle. Cheap to clone.
 #[derive(Clone)]
@@ -19,16 +19,18 @@ pub struct Disk {
 struct Shared {
     path: PathBuf,
     reserve_bytes: u64,
+    trim_bytes: u64,
     full: AtomicBool,
     free_bytes: AtomicU64,
 }
 
 impl Disk {
-    /// The disk that holds `path`; `reserve_bytes` of it must stay free.
-    pub fn new(path: PathBuf, reserve_bytes: u64) -> Self {
+    /// The disk that holds `path`; `reserve_bytes` of it must stay free, and `trim_bytes` should.
+    pub fn new(path: PathBuf, reserve_bytes: u64, trim_bytes: u64) -> Self {
         let shared = Shared {
             path,
             reserve_bytes,
+            trim_bytes,
             full: AtomicBool::new(false),
             free_bytes: AtomicU64::new(u64::MAX),
         };
@@ -40,6 +42,11 @@ impl Disk {
     /// Whether less than the reserve is free.
     pub fn is_full(&self) -> bool {
         self.shared.full.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes of old messages should go, for room.
+    pub fn wanted_bytes(&self) -> u64 {
+        self.shared.trim_bytes.saturating_sub(self.free_bytes())
     }
 
     /// Free bytes when last looked.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use trireme_raft::node::{Node, Progress, StartError, Store};
 use trireme_raft::{LogId, StoredState};
@@ -24,7 +24,8 @@ use crate::features::clients::Clients;
 use crate::features::locks::Locks;
 use crate::features::offsets::Gather;
 use crate::features::pull::{Parked, Readers};
-use crate::features::{clients, delay, offsets, pull};
+use crate::features::retention::{Policy, Retention};
+use crate::features::{clients, delay, offsets, pull, retention};
 use crate::indexer;
 use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild, Unit};
 use crate::queues::keys::{self, KeyIndex};
@@ -96,6 +97,8 @@ pub struct Shared {
     pub parked: Parked,
     /// Who waits for the disk, for consumers that are behind.
     pub readers: Readers,
+    /// What is done with old messages.
+    pub retention: Retention,
     /// Connections to the group's other replicas and to name servers.
     pub remote: Client,
     /// Wall-clock time.
@@ -124,7 +127,7 @@ pub struct Broker {
     saver: Saver,
     servers: Mutex<Vec<Server>>,
     addr: SocketAddr,
-    tasks: Mutex<JoinSet<()>>,
+    tasks: tokio::sync::Mutex<(JoinSet<()>, Option<oneshot::Sender<()>>)>,
     crashed: watch::Receiver<bool>,
 }
 
@@ -152,10 +155,12 @@ impl Broker {
         let applier = Applier::new(state.clone(), queues.clone(), parked.clone(), saver.clone(), saved);
         let readers = Readers::start().map_err(BrokerError::Threads)?;
         let node = Node::start(store, Box::new(applier)).await?;
+        let policy = Policy { keep: config.retention, keep_bytes: config.retention_bytes };
         let shared = Arc::new(Shared {
-            disk: Disk::new(config.store.clone(), config.disk_reserve_bytes),
+            disk: Disk::new(config.store.clone(), config.disk_reserve_bytes, config.disk_trim_bytes),
             sequencer: Sequencer::new(clock.clone()),
             gather: Gather::new(),
+            retention: Retention::new(policy, saver.clone()),
             clients: Clients::new(),
             locks: Locks::new(),
             remote: Client::new(ClientOptions::default(), None),
@@ -176,7 +181,11 @@ impl Broker {
             clock,
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(saver.clone().run(hard, shared.queues.clone(), shared.keys.clone()));
+        tasks.spawn({
+            let (state, queues, saves) = (shared.state.clone(), shared.queues.clone(), saver.clone());
+            let copy = move || applier::copies(&state, &queues, &saves);
+            saver.clone().run(hard, shared.queues.clone(), shared.keys.clone(), copy)
+        });
         tasks.spawn({
             let shared = shared.clone();
             let state = shared.state.clone();
@@ -189,13 +198,15 @@ impl Broker {
         tasks.spawn(pull::run(shared.clone()));
         tasks.spawn(clients::run(shared.clone()));
         tasks.spawn(indexer::run(shared.clone()));
+        tasks.spawn(retention::run(shared.clone()));
         tasks.spawn(registration::run(shared.clone()));
         tasks.spawn(shared.disk.clone().watch());
         let (servers, addr) = listen(&shared)?;
         let (tell, crashed) = watch::channel(false);
+        let (stop, stopped) = oneshot::channel();
         let mut supervisor = JoinSet::new();
-        supervisor.spawn(supervise(tasks, tell));
-        let (servers, tasks) = (Mutex::new(servers), Mutex::new(supervisor));
+        supervisor.spawn(supervise(tasks, tell, stopped));
+        let (servers, tasks) = (Mutex::new(servers), tokio::sync::Mutex::new((supervisor, Some(stop))));
         Ok(Self { shared, saver, servers, addr, tasks, crashed })
     }
 
@@ -248,34 +259,41 @@ impl Broker {
         self.shared.node.shutdown().await;
         // Nothing is applied any more, unless apply has failed or hangs in the middle of an entry: then what
         // was saved last is what the next start goes on from.
-        if let Some(at) = self.saver.at() {
-            let (parts, positions) = {
-                let state = self.shared.state.read();
-                (state.checkpoint(), applier::positions(&state, &self.shared.queues))
-            };
-            if self.saver.at() == Some(at) {
-                self.saver.save(at, parts, positions);
-            }
+        if let Some((at, parts, positions)) =
+            applier::copies(&self.shared.state, &self.shared.queues, &self.saver)
+        {
+            self.saver.save(at, parts, positions);
         }
         self.saver.finish().await;
-        self.tasks.lock().abort_all();
         self.shared.remote.shutdown();
+        // Until they are gone they use the store, and nobody can open it again.
+        let mut tasks = self.tasks.lock().await;
+        let (supervisor, stop) = &mut *tasks;
+        drop(stop.take());
+        while supervisor.join_next().await.is_some() {}
     }
 }
 
 /// Waits for the replica's tasks, and tells of one that crashed: a leader whose sequencer is gone would hold
-/// the lead and serve nobody. Aborted, it aborts them.
-async fn supervise(mut tasks: JoinSet<()>, crashed: watch::Sender<bool>) {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            tracing::error!(%error, "a task of the replica crashed; the replica stops");
-            crashed.send_replace(true);
+/// the lead and serve nobody. Ends them, and with them, when `stopped` says so; aborted, it aborts them.
+async fn supervise(mut tasks: JoinSet<()>, crashed: watch::Sender<bool>, stopped: oneshot::Receiver<()>) {
+    let watch = async {
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a task of the replica crashed; the replica stops");
+                crashed.send_replace(true);
+            }
         }
+        // Nobody is told that there is nothing left to wait for.
+        std::future::pending::<()>().await
+    };
+    tokio::select! {
+        () = watch => {}
+        _ = stopped => {}
     }
-    // Nobody is told that there is nothing left to wait for.
-    std::future::pending().await
+    tasks.shutdown().await;
 }
 
 /// As RocketMQ adds them: consumers' traces and request-reply read them.

@@ -35,12 +35,12 @@ struct Shared {
     next: Mutex<Next>,
     arrived: Notify,
     at: Mutex<Option<LogId>>,
-    /// The newest save that is on disk, of those of this run.
+    /// The newest save that is on disk.
     on_disk: Mutex<Option<LogId>>,
 }
 
 /// What was handed over: the state's parts, the queues' positions, and the entry that they belong to.
-type Copies = (LogId, BTreeMap<String, Vec<u8>>, Vec<Position>);
+pub type Copies = (LogId, BTreeMap<String, Vec<u8>>, Vec<Position>);
 
 struct Next {
     due: Instant,
@@ -79,8 +79,8 @@ impl Saver {
         *self.shared.at.lock()
     }
 
-    /// The newest save that is on disk: a restart goes on from there, or from a later one. `None` if this run
-    /// has saved nothing yet.
+    /// The newest save that is on disk: a restart goes on from there, or from a later one. `None` if nothing was
+    /// saved yet.
     pub fn on_disk(&self) -> Option<LogId> {
         *self.shared.on_disk.lock()
     }
@@ -106,10 +106,30 @@ impl Saver {
         self.shared.arrived.notify_one();
     }
 
-    /// Saves what is handed over, until it is aborted.
-    pub async fn run(self, hard: HardState, queues: ConsumeQueues, keys: KeyIndex) {
+    /// Saves as soon as can be: between two entries.
+    pub fn hurry(&self) {
+        self.shared.next.lock().due = Instant::now();
+        self.shared.arrived.notify_one();
+    }
+
+    /// Saves what is handed over, until it is aborted; and what `copy` gives when nothing is for a while, so that the
+    /// end of a burst is saved too.
+    pub async fn run(
+        self,
+        hard: HardState,
+        queues: ConsumeQueues,
+        keys: KeyIndex,
+        copy: impl Fn() -> Option<Copies> + Send,
+    ) {
         loop {
-            self.shared.arrived.notified().await;
+            // Handed over, or asked to hurry; or nothing was handed over for a while.
+            let _ = tokio::time::timeout(EVERY, self.shared.arrived.notified()).await;
+            if self.shared.next.lock().waiting.is_none()
+                && self.at().is_some_and(|at| self.on_disk() != Some(at))
+                && let Some((log_id, parts, positions)) = copy()
+            {
+                self.save(log_id, parts, positions);
+            }
             let Some((log_id, mut parts, positions)) = self.shared.next.lock().waiting.take() else {
                 continue;
             };

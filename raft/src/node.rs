@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Config, Instant, Raft, SnapshotPolicy};
 use parking_lot::Mutex;
@@ -198,6 +199,15 @@ impl Node {
     /// Physical offsets at which the log can be made to start: where checkpoints are.
     pub fn trim_points(&self) -> io::Result<Vec<u64>> {
         self.inner.checkpoints.list()
+    }
+
+    /// The checkpoint at one of [`Node::trim_points`]: the index of the last entry before it, and what the state machine
+    /// wrote. `None` if there is none. Blocks on the disk.
+    ///
+    /// Errors: `InvalidData` if it is damaged.
+    pub fn checkpoint(&self, physical_offset: u64) -> io::Result<Option<(LogId, Bytes)>> {
+        let stored = self.inner.checkpoints.load(physical_offset)?;
+        Ok(stored.map(|stored| (stored.log_id, stored.checkpoint.state)))
     }
 
     /// Makes the log start at `physical_offset`, one of [`Node::trim_points`]. Returns when the entries

@@ -150,6 +150,35 @@ impl Configured for BrokerConfig {
             set: |config, value| config.log_cache_bytes = value.number(),
         },
         Setting {
+            key: "retention_hours",
+            kind: Kind::Number { min: 1, max: 24 * 365 * 100 },
+            default: Initial::Text("72"),
+            scope: Scope::Process,
+            effect: "Messages are kept for so long, unless `retention_bytes` or `disk_trim_bytes` lets them go before. \
+                     They go in whole segments. Set it and the next alike on all replicas.",
+            rocketmq: Counterpart::Same(&["fileReservedTime"]),
+            set: |config, value| config.retention = Duration::from_secs(60 * 60 * value.number()),
+        },
+        Setting {
+            key: "retention_bytes",
+            kind: Kind::Bytes { min: 0, max: 1024 * 1024 * GIB, multiple_of: 1 },
+            default: Initial::Text("0"),
+            scope: Scope::Process,
+            effect: "So much of the commit log is kept; what is older goes, however young. 0: all that is young enough.",
+            rocketmq: Counterpart::None,
+            set: |config, value| config.retention_bytes = Some(value.number()).filter(|bytes| *bytes > 0),
+        },
+        Setting {
+            key: "disk_trim_bytes",
+            kind: Kind::Bytes { min: 0, max: 1024 * GIB, multiple_of: 1 },
+            default: Initial::Derived("`disk_reserve_bytes` and two segments"),
+            scope: Scope::Process,
+            effect: "With less room than this left on the store's disk, the oldest segments go, however young. 0: they \
+                     never go for room, and messages are refused once `disk_reserve_bytes` is reached.",
+            rocketmq: Counterpart::None,
+            set: |config, value| config.disk_trim_bytes = value.number(),
+        },
+        Setting {
             key: "disk_reserve_bytes",
             kind: Kind::Bytes { min: 0, max: 1024 * GIB, multiple_of: 1 },
             default: Initial::Text("256 MiB"),
@@ -256,6 +285,9 @@ impl Configured for BrokerConfig {
             max_message_bytes: 0,
             permission: 0,
             vip_port: false,
+            retention: Duration::ZERO,
+            retention_bytes: None,
+            disk_trim_bytes: 0,
             disk_reserve_bytes: 0,
         }
     }
@@ -271,7 +303,8 @@ impl Configured for BrokerConfig {
     }
 
     fn finish(&mut self, found: &Effective<Self>, problems: &mut Vec<Problem>, warnings: &mut Vec<Warning>) {
-        let checks = [addresses(self, found, warnings), sizes(self, found), times(self, found)];
+        let checks =
+            [addresses(self, found, warnings), sizes(self, found), times(self, found), room(self, found)];
         problems.extend(checks.into_iter().filter_map(Result::err));
         replica_count(self, found, warnings);
     }
@@ -336,6 +369,24 @@ fn ports(config: &BrokerConfig, found: &Effective<BrokerConfig>) -> Result<(), P
         }
         Some(_) => Ok(()),
     }
+}
+
+/// Fills in when segments go for room.
+fn room(config: &mut BrokerConfig, found: &Effective<BrokerConfig>) -> Result<(), Problem> {
+    if found.get("disk_trim_bytes").is_none() {
+        config.disk_trim_bytes = config.disk_reserve_bytes + 2 * config.segment_bytes;
+        return Ok(());
+    }
+    if config.disk_trim_bytes == 0 || config.disk_reserve_bytes < config.disk_trim_bytes {
+        return Ok(());
+    }
+    let reserve = sized(config.disk_reserve_bytes);
+    let reason = format!(
+        "must be 0, or more than disk_reserve_bytes, which is {reserve} ({}): messages would be refused before room \
+         is made for them",
+        found.origin("disk_reserve_bytes")
+    );
+    Err(found.refuse("disk_trim_bytes", reason))
 }
 
 fn replica_count(config: &BrokerConfig, found: &Effective<BrokerConfig>, warnings: &mut Vec<Warning>) {

@@ -38,6 +38,7 @@ mod reference_test;
 mod sources_test;
 
 pub use flags::Flags;
+pub use kind::{Kind, sized};
 pub use load::{Sources, effective};
 pub use problem::Warning;
 pub use setting::Configured;

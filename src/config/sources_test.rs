@@ -393,16 +393,16 @@ zzz=1
     assert_eq!(shown(&found, "default_topic_queues"), "4 (b.conf:9)");
     assert_eq!(shown(&found, "segment_bytes"), "\"64 MiB\" (b.conf:13)");
     assert_eq!(shown(&found, "namesrv"), "[\"127.0.0.1:9876\"] (default)");
+    assert_eq!(shown(&found, "retention_hours"), "72 (b.conf:4)");
     let leader = "is ignored: the replicas of a group elect their leader";
-    let retention = "has no effect yet: messages are not deleted with time";
+    let when = "is ignored: segments go when they are due, one at a time, at any hour";
     assert_eq!(warnings(&found.warnings), [
         "namesrvAddr (b.conf:11): is ignored, its value is empty".to_owned(),
         "dLegerPeers (b.conf:10): is ignored, since enableDLegerCommitLog is not true: give the replicas with \
          --replica"
             .to_owned(),
         "mapedFileSizeCommitLog (b.conf:12): is replaced by mappedFileSizeCommitLog".to_owned(),
-        format!("fileReservedTime (b.conf:4): {retention}"),
-        format!("deleteWhen (b.conf:5): {retention}"),
+        format!("deleteWhen (b.conf:5): {when}"),
         format!("brokerId (b.conf:1): {leader}"),
         format!("brokerRole (b.conf:2): {leader}"),
         "storePathCommitLog (b.conf:6): is ignored: everything lies under storePathRootDir".to_owned(),

@@ -77,6 +77,9 @@ impl Cluster {
                     max_message_bytes: 4 * 1024 * 1024,
                     permission: 6,
                     vip_port: false,
+                    retention: Duration::from_secs(72 * 60 * 60),
+                    retention_bytes: None,
+                    disk_trim_bytes: 0,
                     disk_reserve_bytes: 0,
                 };
                 (*node, config)

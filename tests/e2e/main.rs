@@ -3,7 +3,7 @@
 //! ```text
 //!   harness   starts, kills, freezes and asks replicas          load      producers and a consumer
 //!      \                                                          |
-//!       +--------> failover, namesrvs, bad_input <------------- history   what was attempted
+//!       +--------> failover, retention, bad_input <------------ history   what was attempted
 //!                                                                 |
 //!                                                               checks    what must hold, and logs on disk
 //! ```
@@ -21,5 +21,6 @@ mod wire;
 mod bad_input;
 mod failover;
 mod namesrvs;
+mod retention;
 mod state;
 mod two_groups;

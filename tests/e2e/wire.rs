@@ -70,44 +70,53 @@ pub async fn ask(client: &Client, addr: SocketAddr, request: Frame) -> Result<Fr
     client.invoke(&addr.to_string(), request, PATIENCE).await
 }
 
-/// Pulls queues from their first message to their end, from one replica. Each message must say itself that it lies
-/// where it was found.
+/// Pulls queues from offset 0 to their end, from one replica. Each message must say itself that it lies where it was
+/// found.
 pub async fn pull_all(client: &Client, addr: SocketAddr, queues: &[MessageQueue]) -> Contents {
     let mut contents = Contents::new();
     for queue in queues {
-        let mut found = Vec::new();
-        loop {
-            let offset = i64::try_from(found.len()).unwrap();
-            let answer = ask(client, addr, pull_request(queue, offset)).await.unwrap();
-            let header = PullResponse::from_ext(&answer.ext);
-            match answer.code {
-                response::SUCCESS => {
-                    let bytes = answer.body.to_bytes();
-                    for message in StoredMessages::new(&bytes) {
-                        let message = message.unwrap();
-                        check_place(&message, queue, found.len());
-                        found.push(bytes.slice_ref(message.body));
-                    }
-                    assert_eq!(
-                        header.unwrap().next_begin_offset,
-                        i64::try_from(found.len()).unwrap(),
-                        "{queue}"
-                    );
-                }
-                response::PULL_NOT_FOUND => {
-                    assert_eq!(header.unwrap().max_offset, offset, "the end of {queue}");
-                    break;
-                }
-                code => panic!("pull of {queue} at {offset} from {addr}: code {code}: {:?}", answer.remark),
-            }
-        }
-        contents.insert(queue.clone(), found);
+        contents.insert(queue.clone(), pull_from(client, addr, queue, 0).await);
     }
     contents
 }
 
-fn check_place(message: &StoredMessage<'_>, queue: &MessageQueue, offset: usize) {
+/// As [`pull_all`], for one queue from `from` on.
+pub async fn pull_from(client: &Client, addr: SocketAddr, queue: &MessageQueue, from: i64) -> Vec<Bytes> {
+    let mut found = Vec::new();
+    loop {
+        let offset = from + i64::try_from(found.len()).unwrap();
+        let answer = ask(client, addr, pull_request(queue, offset)).await.unwrap();
+        let header = PullResponse::from_ext(&answer.ext);
+        match answer.code {
+            response::SUCCESS => {
+                let bytes = answer.body.to_bytes();
+                let mut next = offset;
+                for message in StoredMessages::new(&bytes) {
+                    let message = message.unwrap();
+                    check_place(&message, queue, next);
+                    found.push(bytes.slice_ref(message.body));
+                    next += 1;
+                }
+                assert_eq!(header.unwrap().next_begin_offset, next, "{queue}");
+            }
+            response::PULL_NOT_FOUND => {
+                assert_eq!(header.unwrap().max_offset, offset, "the end of {queue}");
+                return found;
+            }
+            code => panic!("pull of {queue} at {offset} from {addr}: code {code}: {:?}", answer.remark),
+        }
+    }
+}
+
+/// Where a pull from offset 0 is sent, when the queue starts later.
+pub async fn moved_to(client: &Client, addr: SocketAddr, queue: &MessageQueue) -> Option<i64> {
+    let answer = ask(client, addr, pull_request(queue, 0)).await.unwrap();
+    let header = PullResponse::from_ext(&answer.ext);
+    (answer.code == response::PULL_OFFSET_MOVED).then(|| header.unwrap().next_begin_offset)
+}
+
+fn check_place(message: &StoredMessage<'_>, queue: &MessageQueue, offset: i64) {
     message.verify_body().unwrap();
-    let place = (message.topic, message.queue_id, usize::try_from(message.queue_offset).unwrap());
+    let place = (message.topic, message.queue_id, message.queue_offset);
     assert_eq!(place, (&*queue.topic, queue.queue_id, offset), "a message in {queue}");
 }

@@ -11,6 +11,7 @@ pub mod locks;
 pub mod offsets;
 pub mod pull;
 pub mod query;
+pub mod retention;
 pub mod retry;
 pub mod runtime;
 pub mod send;

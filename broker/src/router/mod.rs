@@ -15,7 +15,9 @@ use trireme_remoting::{Connection, Frame, RequestCode, RequestHandler, Responder
 pub use forwarding::{born_host, is_forwarded};
 pub use refusal::{Refusal, answer_when};
 
-use crate::features::{clients, groups, locks, offsets, pull, query, retry, runtime, send, topics};
+use crate::features::{
+    clients, groups, locks, offsets, pull, query, retention, retry, runtime, send, topics,
+};
 use crate::replica::Shared;
 
 /// The handler of everything that arrives at the client port.
@@ -111,6 +113,9 @@ fn dispatch(shared: &Arc<Shared>, code: RequestCode, request: Frame, responder: 
         RequestCode::DeleteSubscriptionGroup => groups::delete(shared, &request, responder),
         RequestCode::GetSubscriptionGroupConfig => groups::get_one(shared, &request, responder),
         RequestCode::GetAllSubscriptionGroupConfig => groups::get_all(shared, responder),
+        RequestCode::DeleteExpiredCommitLog | RequestCode::CleanExpiredConsumeQueue => {
+            retention::trim(shared, &request, responder);
+        }
         RequestCode::GetBrokerRuntimeInfo => runtime::runtime_info(shared, responder),
         _ => unsupported(&request, responder),
     }

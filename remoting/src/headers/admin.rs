@@ -191,3 +191,28 @@ header! {
         version: &'a str = "version",
     }
 }
+
+header! {
+    /// Request of `CLEAN_EXPIRED_CONSUMEQUEUE` (306) and `DELETE_EXPIRED_COMMITLOG` (329).
+    ///
+    /// RocketMQ's have no fields and mean what the broker's settings let go. The fields are Trireme's: all goes that one
+    /// of them lets go, as far as whole segments do.
+    TrimRequest {
+        /// Messages that were stored before, in ms since the epoch.
+        before_timestamp: Option<i64> = "beforeTimestamp",
+        /// All but the last so many bytes of the log.
+        keep_bytes: Option<i64> = "keepBytes",
+    }
+}
+
+header! {
+    /// Trireme's answer to 306 and 329. RocketMQ's has no fields.
+    TrimResponse<'a> {
+        /// Where the log started before.
+        started_at: i64 = "startedAt",
+        /// Where it starts now.
+        starts_at: i64 = "startsAt",
+        /// Why no more was trimmed, if more was asked for.
+        held: Option<&'a str> = "held",
+    }
+}

@@ -11,11 +11,11 @@ use super::remote::Remote;
 use crate::cmd::table::Table;
 
 /// A replica as the name server lists it.
-struct Listed {
-    cluster: String,
-    group: String,
-    id: i64,
-    addr: String,
+pub struct Listed {
+    pub cluster: String,
+    pub group: String,
+    pub id: i64,
+    pub addr: String,
 }
 
 pub async fn run(admin: &Admin) -> anyhow::Result<String> {
@@ -54,7 +54,8 @@ pub async fn run(admin: &Admin) -> anyhow::Result<String> {
     Ok(table.to_string())
 }
 
-fn listed(info: &ClusterInfo) -> Vec<Listed> {
+/// All replicas, by cluster, group and id.
+pub fn listed(info: &ClusterInfo) -> Vec<Listed> {
     let mut found = Vec::new();
     for (cluster, groups) in &info.cluster_addr_table {
         for group in groups {

@@ -1,4 +1,4 @@
-//! `trireme admin`: topics, groups, and how the cluster is.
+//! `trireme admin`: topics, groups, how the cluster is, and room on its disks.
 
 mod cluster;
 mod group;
@@ -6,6 +6,7 @@ mod message;
 mod offsets;
 mod remote;
 mod topic;
+mod trim;
 
 use clap::Subcommand;
 
@@ -31,6 +32,8 @@ enum Command {
     Cluster,
     /// How far a consumer group is in a topic.
     Offsets(offsets::Args),
+    /// Make room by hand: the oldest messages of a broker group go, at every replica.
+    Trim(trim::Args),
     /// A single message, by where it lies or by its key.
     Message(message::Args),
 }
@@ -43,6 +46,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Command::Group(command) => group::run(command, &admin).await,
         Command::Cluster => cluster::run(&admin).await,
         Command::Offsets(args) => offsets::run(args, &admin).await,
+        Command::Trim(args) => trim::run(args, &admin).await,
         Command::Message(args) => message::run(args, &admin).await,
     };
     client.shutdown();

@@ -22,8 +22,12 @@ impl Remote {
 
     /// Asks one broker. Errors: why there is no success, in words.
     pub async fn ask(&self, addr: &str, request: Frame) -> Result<Frame, String> {
-        let answer =
-            self.client.invoke(addr, request, ANSWER_WITHIN).await.map_err(|error| error.to_string())?;
+        self.ask_within(ANSWER_WITHIN, addr, request).await
+    }
+
+    /// As [`Remote::ask`], for what takes a broker longer.
+    pub async fn ask_within(&self, within: Duration, addr: &str, request: Frame) -> Result<Frame, String> {
+        let answer = self.client.invoke(addr, request, within).await.map_err(|error| error.to_string())?;
         if answer.code == response::SUCCESS { Ok(answer) } else { Err(refusal(&answer)) }
     }
 

@@ -5,7 +5,9 @@
 use crate::config::problem::Problem;
 use crate::config::properties::{Properties, Property};
 
-const RETENTION: &str = "has no effect yet: messages are not deleted with time";
+const WHEN: &str = "is ignored: segments go when they are due, one at a time, at any hour";
+const FOR_ROOM: &str = "is ignored: disk_trim_bytes and disk_reserve_bytes say how much room stays free, and what is done for it";
+const IN_USE: &str = "is ignored: a segment may go while it is read, its reader loses nothing";
 const DELAYS: &str = "has no effect yet: the delay levels are RocketMQ's default ones";
 const SQL: &str = "has no effect yet: consumers filter by tags";
 const TRANSACTIONS: &str = "has no effect yet: there are no transactions";
@@ -22,12 +24,16 @@ const PEERS: &str = "is ignored: replicas reach each other at their peer address
 
 /// Properties that are understood and do nothing, each with the reason.
 pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("fileReservedTime", RETENTION),
-    ("deleteWhen", RETENTION),
-    ("diskMaxUsedSpaceRatio", "is ignored: disk_reserve_bytes says how much room stays free"),
-    ("cleanFileForciblyEnable", RETENTION),
-    ("destroyMapedFileIntervalForcibly", RETENTION),
-    ("redeleteHangedFileInterval", RETENTION),
+    ("deleteWhen", WHEN),
+    ("deleteCommitLogFilesInterval", WHEN),
+    ("deleteConsumeQueueFilesInterval", WHEN),
+    ("cleanResourceInterval", WHEN),
+    ("diskMaxUsedSpaceRatio", FOR_ROOM),
+    ("diskSpaceWarningLevelRatio", FOR_ROOM),
+    ("diskSpaceCleanForciblyRatio", FOR_ROOM),
+    ("cleanFileForciblyEnable", FOR_ROOM),
+    ("destroyMapedFileIntervalForcibly", IN_USE),
+    ("redeleteHangedFileInterval", IN_USE),
     ("messageDelayLevel", DELAYS),
     ("enablePropertyFilter", SQL),
     ("enableCalcFilterBitMap", SQL),

@@ -1,16 +1,11 @@
 //! A disk without room: messages are refused, what is stored is served, and all goes on when there is room again.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
-use tempfile::TempDir;
 use trireme_client::MessageQueue;
 
 use crate::checks::check;
-use crate::harness::{Cluster, Options, eventually, until};
+use crate::harness::{Cluster, Disk, Options, eventually, until};
 use crate::history::{Attempt, Id, Outcome};
 use crate::load::outcome_of_one;
 use crate::wire;
@@ -19,53 +14,6 @@ const DISK_BYTES: u64 = 96 << 20;
 const RESERVE_BYTES: u64 = 8 << 20;
 /// Somebody else's file, which can be removed.
 const BALLAST_BYTES: usize = 24 << 20;
-
-/// A small disk of its own. Unmounted when dropped.
-struct Disk {
-    dir: TempDir,
-}
-
-impl Disk {
-    /// Mounts it. Errors: why that cannot be done here.
-    fn mount() -> Result<Self, String> {
-        let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let options = format!("size={DISK_BYTES}");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).output();
-        match mounted {
-            Ok(output) if output.status.success() => Ok(Self { dir }),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => Err(format!("mount: {error}")),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// Writes a file of so many bytes, or as many as fit.
-    fn fill(&self, bytes: usize) -> PathBuf {
-        let path = self.path().join("ballast");
-        let mut file = File::create(&path).unwrap();
-        let piece = vec![1; 64 << 10];
-        for _ in 0..bytes.div_ceil(piece.len()) {
-            if file.write_all(&piece).is_err() {
-                break;
-            }
-        }
-        path
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily, since replicas may just be ending.
-        let unmounted = Command::new("umount").arg("-l").arg(self.path()).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.path().display());
-        }
-    }
-}
 
 /// Sends to one queue, and keeps account.
 struct Sender<'a> {
@@ -129,15 +77,18 @@ impl Sender<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_and_recovers() {
-    let disk = match Disk::mount() {
+    let disk = match Disk::mount(DISK_BYTES) {
         Ok(disk) => disk,
         Err(reason) => return println!("skipped: no disk can be mounted here: {reason}"),
     };
+    // Nothing goes to make room.
+    let keep = ["--disk-trim-bytes", "0"];
     let args = ["--disk-reserve-bytes", &RESERVE_BYTES.to_string(), "--max-message-bytes", "131072"];
+    let args = [&args[..], &keep].concat();
     let options = Options {
         segment_bytes: 1280 << 10,
         stores: Some(disk.path().to_owned()),
-        args: args.map(str::to_owned).into(),
+        args: args.into_iter().map(str::to_owned).collect(),
         ..Options::default()
     };
     let mut cluster = Cluster::start_with(options).await;

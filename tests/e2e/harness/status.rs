@@ -18,6 +18,10 @@ pub struct Status {
     pub ready: bool,
     /// Its term.
     pub term: u64,
+    /// Where its log starts: the physical offset of its first entry.
+    pub log_start: u64,
+    /// Where its log ends.
+    pub log_end: u64,
     /// Index of the last entry in its log.
     pub last_log: u64,
     /// Index of the last entry that it knows to be committed.
@@ -40,6 +44,8 @@ impl Status {
             role: table["raftRole"].clone(),
             ready: table["raftReady"] == "true",
             term: table["raftTerm"].parse().unwrap(),
+            log_start: table["commitLogMinOffset"].parse().unwrap(),
+            log_end: table["commitLogMaxOffset"].parse().unwrap(),
             last_log: index("raftLastLog"),
             committed: index("raftCommitted"),
             applied: index("raftApplied"),

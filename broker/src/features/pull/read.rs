@@ -28,6 +28,8 @@ pub struct Limits {
 pub struct Found {
     /// A response code of the pull table (protocol sheet 2.1).
     pub code: i32,
+    /// Where the pull began.
+    pub from: i64,
     /// Where to pull next.
     pub next: i64,
     /// The queue's bounds when it was read.
@@ -61,7 +63,7 @@ pub fn read(
 ) -> Result<Found, String> {
     let bounds = shared.queues.bounds(queue);
     let (min, next) = (bounds.min_queue_offset, bounds.next_queue_offset);
-    let nothing = |code, next| Found { code, next, bounds, ranges: Vec::new() };
+    let nothing = |code, next| Found { code, from: offset, next, bounds, ranges: Vec::new() };
     let Ok(from) = u64::try_from(offset) else {
         return Ok(nothing(response::PULL_OFFSET_MOVED, signed(min)));
     };
@@ -102,7 +104,7 @@ pub fn read(
         }
     }
     let code = if reading.count > 0 { response::SUCCESS } else { response::PULL_RETRY_IMMEDIATELY };
-    Ok(Found { code, next: signed(at), bounds, ranges: reading.ranges })
+    Ok(Found { code, from: offset, next: signed(at), bounds, ranges: reading.ranges })
 }
 
 struct Reading {

@@ -149,8 +149,7 @@ fn load(shared: &Shared, responder: Responder, found: &Found) {
     let log = shared.node.log();
     for range in &found.ranges {
         if let Err(error) = log.load(range.physical_offset, range.bytes) {
-            tracing::error!(physical_offset = range.physical_offset, %error, "messages cannot be read");
-            return responder.refuse(response::SYSTEM_ERROR, error.to_string());
+            return respond::unreadable(responder, found, &error);
         }
     }
     respond::in_memory(shared, responder, found);

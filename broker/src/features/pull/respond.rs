@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use trireme_commitlog::ReadError;
 use trireme_remoting::headers::PullResponse;
 use trireme_remoting::{Body, Frame, Responder, response};
 
@@ -27,11 +28,30 @@ pub fn in_memory(shared: &Shared, responder: Responder, found: &Found) {
     let slice = |range: &super::Range| log.slice(range.physical_offset, range.bytes);
     let mut body = match found.ranges.iter().map(slice).collect::<Result<Vec<_>, _>>() {
         Ok(slices) => slices,
-        Err(error) => return error_to(responder, error.to_string()),
+        Err(error) => return unreadable(responder, found, &error),
     };
+    let body = match body.len() {
+        0 => Body::Empty,
+        1 => Body::One(body.remove(0)),
+        _ => Body::Many(body),
+    };
+    answer(responder, found.code, found.next, found, body);
+}
+
+/// The queue says that the messages are there, and the log does not have them.
+pub fn unreadable(responder: Responder, found: &Found, error: &ReadError) {
+    if matches!(error, ReadError::Trimmed { .. }) {
+        // Just now, and the queue will know in a moment: whoever comes again is told where it starts.
+        return answer(responder, response::PULL_RETRY_IMMEDIATELY, found.from, found, Body::Empty);
+    }
+    tracing::error!(from = found.from, %error, "messages cannot be read");
+    error_to(responder, error.to_string());
+}
+
+fn answer(responder: Responder, code: i32, next: i64, found: &Found, body: Body) {
     let header = PullResponse {
         suggest_which_broker_id: 0,
-        next_begin_offset: found.next,
+        next_begin_offset: next,
         min_offset: i64::try_from(found.bounds.min_queue_offset).unwrap_or(i64::MAX),
         max_offset: i64::try_from(found.bounds.next_queue_offset).unwrap_or(i64::MAX),
         offset_delta: None,
@@ -39,12 +59,7 @@ pub fn in_memory(shared: &Shared, responder: Responder, found: &Found) {
         group_sys_flag: None,
         forbidden_type: None,
     };
-    let body = match body.len() {
-        0 => Body::Empty,
-        1 => Body::One(body.remove(0)),
-        _ => Body::Many(body),
-    };
-    responder.reply_header(found.code, &header, body);
+    responder.reply_header(code, &header, body);
 }
 
 /// The messages are there, and cannot be read.

@@ -63,6 +63,20 @@ final class Admins {
         inbox.exactlyOnce(Env.numbers(List.of(message, second)));
     }
 
+    /** What is too old goes when it is asked for, and nothing else does. */
+    static void expired(Env env) throws Exception {
+        String topic = env.topic("topic", 1);
+        var admin = env.cluster.admin;
+        Message message = env.message(topic, "TagA", 100);
+        SendResult result = env.producer().send(message);
+        Set<String> clusters = admin.examineBrokerClusterInfo().getClusterAddrTable().keySet();
+        for (String cluster : clusters) {
+            Check.that(admin.deleteExpiredCommitLog(cluster), "expired files of the commit log in %s are not deleted", cluster);
+            Check.that(admin.cleanExpiredConsumerQueue(cluster), "expired queues in %s are not cleaned", cluster);
+        }
+        Sends.checkStored(env, message, result);
+    }
+
     static void query(Env env) throws Exception {
         String topic = env.topic("topic", 2);
         var admin = env.cluster.admin;

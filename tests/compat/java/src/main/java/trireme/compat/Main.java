@@ -52,6 +52,7 @@ public final class Main {
         SUITES.put("query", Admins::query);
         SUITES.put("admin-topic", Admins::topics);
         SUITES.put("auto-topic", Admins::autoTopic);
+        SUITES.put("admin-expired", Admins::expired);
     }
 
     private Main() {
