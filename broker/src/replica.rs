@@ -160,7 +160,7 @@ impl Broker {
             disk: Disk::new(config.store.clone(), config.disk_reserve_bytes, config.disk_trim_bytes),
             sequencer: Sequencer::new(clock.clone()),
             gather: Gather::new(),
-            retention: Retention::new(policy, saver.clone()),
+            retention: Retention::new(policy),
             clients: Clients::new(),
             locks: Locks::new(),
             remote: Client::new(ClientOptions::default(), None),

@@ -106,12 +106,6 @@ impl Saver {
         self.shared.arrived.notify_one();
     }
 
-    /// Saves as soon as can be: between two entries.
-    pub fn hurry(&self) {
-        self.shared.next.lock().due = Instant::now();
-        self.shared.arrived.notify_one();
-    }
-
     /// Saves what is handed over, until it is aborted; and what `copy` gives when nothing is for a while, so that the
     /// end of a burst is saved too.
     pub async fn run(
@@ -122,7 +116,6 @@ impl Saver {
         copy: impl Fn() -> Option<Copies> + Send,
     ) {
         loop {
-            // Handed over, or asked to hurry; or nothing was handed over for a while.
             let _ = tokio::time::timeout(EVERY, self.shared.arrived.notified()).await;
             if self.shared.next.lock().waiting.is_none()
                 && self.at().is_some_and(|at| self.on_disk() != Some(at))

@@ -88,13 +88,13 @@ impl Running {
         }
     }
 
-    /// What `mqadmin deleteExpiredCommitLog` does. Returns where the log starts, and what holds it there.
-    async fn trim_expired(&self) -> (i64, Option<String>) {
+    /// What `mqadmin deleteExpiredCommitLog` does. Returns where the log starts, and what keeps it there.
+    async fn trim_expired(&self) -> (i64, Option<i64>) {
         let request = Frame::request(RequestCode::DeleteExpiredCommitLog);
         let answer = self.client.invoke(&self.addr, request, WITHIN).await.unwrap();
         assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
         let header = TrimResponse::from_ext(&answer.ext).unwrap();
-        (header.starts_at, header.held.map(str::to_owned))
+        (header.starts_at, header.held_by)
     }
 
     fn log_start(&self) -> u64 {

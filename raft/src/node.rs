@@ -201,13 +201,13 @@ impl Node {
         self.inner.checkpoints.list()
     }
 
-    /// The checkpoint at one of [`Node::trim_points`]: the index of the last entry before it, and what the state machine
-    /// wrote. `None` if there is none. Blocks on the disk.
+    /// What the state machine wrote for the checkpoint at one of [`Node::trim_points`]. `None` if there is none. Blocks on
+    /// the disk.
     ///
     /// Errors: `InvalidData` if it is damaged.
-    pub fn checkpoint(&self, physical_offset: u64) -> io::Result<Option<(LogId, Bytes)>> {
+    pub fn checkpoint(&self, physical_offset: u64) -> io::Result<Option<Bytes>> {
         let stored = self.inner.checkpoints.load(physical_offset)?;
-        Ok(stored.map(|stored| (stored.log_id, stored.checkpoint.state)))
+        Ok(stored.map(|stored| stored.checkpoint.state))
     }
 
     /// Makes the log start at `physical_offset`, one of [`Node::trim_points`]. Returns when the entries

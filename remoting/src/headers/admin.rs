@@ -207,12 +207,12 @@ header! {
 
 header! {
     /// Trireme's answer to 306 and 329. RocketMQ's has no fields.
-    TrimResponse<'a> {
+    TrimResponse {
         /// Where the log started before.
         started_at: i64 = "startedAt",
         /// Where it starts now.
         starts_at: i64 = "startsAt",
-        /// Why no more was trimmed, if more was asked for.
-        held: Option<&'a str> = "held",
+        /// Where the delayed message lies that keeps what else was asked for; absent if none does.
+        held_by: Option<i64> = "heldBy",
     }
 }

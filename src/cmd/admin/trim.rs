@@ -65,8 +65,12 @@ pub async fn run(
         table.row(match answer {
             Ok(trimmed) => {
                 let freed = trimmed.starts_at.saturating_sub(trimmed.started_at).unsigned_abs();
+                let held = match trimmed.held_by {
+                    Some(at) => format!("the delayed message at {at} is not delivered yet"),
+                    None => "-".to_owned(),
+                };
                 let [from, to] = [trimmed.started_at, trimmed.starts_at].map(|offset| offset.to_string());
-                [replica.addr, from, to, sized(freed), trimmed.held.unwrap_or_else(|| "-".to_owned())]
+                [replica.addr, from, to, sized(freed), held]
             }
             Err(reason) => {
                 let unknown = || "-".to_owned();
@@ -81,17 +85,8 @@ pub async fn run(
     Ok(table.to_string())
 }
 
-/// What a replica did.
-struct Trimmed {
-    started_at: i64,
-    starts_at: i64,
-    held: Option<String>,
-}
-
-async fn ask(remote: &Remote, replica: &Listed, request: &TrimRequest) -> Result<Trimmed, String> {
+async fn ask(remote: &Remote, replica: &Listed, request: &TrimRequest) -> Result<TrimResponse, String> {
     let request = Frame::request(RequestCode::DeleteExpiredCommitLog).with_ext(request.to_ext());
     let answer = remote.ask_within(ANSWER_WITHIN, &replica.addr, request).await?;
-    let TrimResponse { started_at, starts_at, held } =
-        TrimResponse::from_ext(&answer.ext).map_err(|error| error.to_string())?;
-    Ok(Trimmed { started_at, starts_at, held: held.map(str::to_owned) })
+    TrimResponse::from_ext(&answer.ext).map_err(|error| error.to_string())
 }

@@ -31,7 +31,7 @@ pub fn trim(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
                 let header = TrimResponse {
                     started_at: signed(trimmed.from),
                     starts_at: signed(trimmed.to),
-                    held: trimmed.held.as_deref(),
+                    held_by: trimmed.held_by.map(signed),
                 };
                 responder.reply_header(response::SUCCESS, &header, Body::Empty);
             }

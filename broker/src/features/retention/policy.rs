@@ -17,8 +17,6 @@ pub struct Policy {
 pub struct Point {
     /// The start of a segment.
     pub physical_offset: u64,
-    /// Index of the last entry before it.
-    pub last_index: u64,
     /// The latest store time before it, in milliseconds since 1970; 0 if there is no message.
     pub newest_ms: i64,
 }
@@ -94,7 +92,7 @@ impl Order {
 mod tests {
     use super::*;
 
-    const POINT: Point = Point { physical_offset: 1000, last_index: 9, newest_ms: 500_000 };
+    const POINT: Point = Point { physical_offset: 1000, newest_ms: 500_000 };
 
     fn at(now_ms: i64, tail: u64) -> Situation {
         Situation { tail, now_ms, is_disk_low: false }

@@ -1,6 +1,5 @@
 //! Looks whether the oldest segment may go, and lets the queues follow the log.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,6 @@ use crate::applier;
 use crate::names;
 use crate::queues::consume::QueueId;
 use crate::replica::Shared;
-use crate::saver::Saver;
 
 /// How often to look. It costs little while nothing may go.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -24,8 +22,6 @@ const BETWEEN: Duration = Duration::from_millis(200);
 /// The replica's retention.
 pub struct Retention {
     policy: Policy,
-    /// Knows up to where a restart would go on.
-    saver: Saver,
     /// One trims at a time.
     known: Mutex<Known>,
 }
@@ -37,8 +33,8 @@ struct Known {
     next: Option<(u64, Point)>,
     /// The start of the log that the queues have followed to.
     followed: u64,
-    /// What keeps a segment that may go: told once.
-    told: Option<Held>,
+    /// The delayed message that keeps a segment which may go, by its physical offset: told once.
+    told: Option<u64>,
 }
 
 /// What an order did.
@@ -48,15 +44,15 @@ pub struct Trimmed {
     pub from: u64,
     /// Where it starts now.
     pub to: u64,
-    /// Why no more was trimmed, if more was wanted.
-    pub held: Option<String>,
+    /// Where the delayed message lies that keeps what else was to go, if one does.
+    pub held_by: Option<u64>,
 }
 
 impl Retention {
     /// Trims nothing before [`run`] runs, or somebody orders it.
-    pub fn new(policy: Policy, saver: Saver) -> Self {
+    pub fn new(policy: Policy) -> Self {
         let known = Known { started: Instant::now(), clock: None, next: None, followed: 0, told: None };
-        Self { policy, saver, known: Mutex::new(known) }
+        Self { policy, known: Mutex::new(known) }
     }
 }
 
@@ -96,15 +92,11 @@ pub async fn order(shared: &Arc<Shared>, order: Order) -> Result<Trimmed, String
         order
     };
     let (from, tail) = (shared.node.log().min_physical_offset(), shared.node.log().next_physical_offset());
-    let (chosen, held) = furthest(shared, from, move |point| order.lets_go(point, tail)).await?;
-    if held == Some(Held::Saved) {
-        shared.retention.saver.hurry();
-    }
+    let (chosen, held_by) = furthest(shared, from, move |point| order.lets_go(point, tail)).await?;
     if let Some(point) = chosen {
         trim(shared, &mut known, point, Reason::Order).await?;
     }
-    let held = held.map(|held| held.to_string());
-    Ok(Trimmed { from, to: shared.node.log().min_physical_offset(), held })
+    Ok(Trimmed { from, to: shared.node.log().min_physical_offset(), held_by })
 }
 
 /// Lets the oldest segment go if it may. Whether the next one may as well.
@@ -129,15 +121,10 @@ async fn step(shared: &Arc<Shared>, known: &mut Known) -> Result<bool, String> {
     let policy = shared.retention.policy;
     let lets_go =
         move |point: &Point| point.physical_offset <= end && policy.lets_go(point, &situation).is_some();
-    let (chosen, held) = furthest(shared, start, lets_go).await?;
-    match held {
-        Some(Held::Saved) => shared.retention.saver.hurry(),
-        Some(Held::Delayed(_)) if chosen.is_none() && known.told != held => {
-            known.told = held;
-            let held = held.map(|held| held.to_string());
-            tracing::info!(physical_offset = point.physical_offset, %reason, held, "old messages are kept");
-        }
-        _ => {}
+    let (chosen, held_by) = furthest(shared, start, lets_go).await?;
+    if held_by.is_some() && chosen.is_none() && known.told != held_by {
+        known.told = held_by;
+        tracing::info!(%reason, held_by, "old messages are kept until the delayed one among them is delivered");
     }
     let Some(point) = chosen else { return Ok(false) };
     trim(shared, known, point, reason).await?;
@@ -145,15 +132,16 @@ async fn step(shared: &Arc<Shared>, known: &mut Known) -> Result<bool, String> {
     Ok(reason != Reason::Disk)
 }
 
-/// The last place up to which all may go and nothing holds, and what holds the next one if that may go.
+/// The last place up to which all may go and nothing has to stay; and the physical offset of the delayed message that keeps
+/// more from going, if one does.
 async fn furthest(
     shared: &Arc<Shared>,
     start: u64,
     lets_go: impl Fn(&Point) -> bool + Send + 'static,
-) -> Result<(Option<Point>, Option<Held>), String> {
+) -> Result<(Option<Point>, Option<u64>), String> {
     let shared = shared.clone();
     blocking(move || {
-        let holds = Holds::of(&shared)?;
+        let delayed = oldest_delayed(&shared)?;
         let mut chosen = None;
         for at in points(&shared, start)? {
             // A checkpoint that cannot be read is no place to start from; the next one may be.
@@ -161,8 +149,8 @@ async fn furthest(
             if !lets_go(&point) {
                 break;
             }
-            if let Some(held) = holds.what_holds(&point) {
-                return Ok((chosen, Some(held)));
+            if delayed.is_some_and(|delayed| delayed < point.physical_offset) {
+                return Ok((chosen, delayed));
             }
             chosen = Some(point);
         }
@@ -213,70 +201,21 @@ impl Known {
     }
 }
 
-/// What must stay, whoever wants it to go.
-struct Holds {
-    /// The last entry that the saved state contains.
-    saved_index: Option<u64>,
-    /// Where the oldest delayed message lies that was not delivered yet.
-    delayed: Option<u64>,
-}
-
-impl Holds {
-    /// Blocks on the disk.
-    fn of(shared: &Shared) -> Result<Self, String> {
-        let saved_index = shared.retention.saver.on_disk().map(|saved| saved.index);
-        let (topic_id, levels) = {
-            let state = shared.state.read();
-            let Some(topic) = state.topics.get(names::SCHEDULE_TOPIC) else {
-                return Ok(Self { saved_index, delayed: None });
-            };
-            let next = |queue_id| (queue_id, state.delay.next(queue_id));
-            (topic.id, (0..topic.queues()).map(next).collect::<Vec<_>>())
-        };
-        let mut delayed: Option<u64> = None;
-        let mut units = Vec::with_capacity(1);
-        for (queue_id, next) in levels {
-            let queue = QueueId { topic_id, queue_id };
-            let from = next.max(shared.queues.min_queue_offset(queue));
-            units.clear();
-            shared.queues.read(queue, from, 1, &mut units).map_err(|error| error.to_string())?;
-            if let Some(unit) = units.first() {
-                delayed =
-                    Some(delayed.map_or(unit.physical_offset, |oldest| oldest.min(unit.physical_offset)));
-            }
-        }
-        Ok(Self { saved_index, delayed })
+/// Where the oldest delayed message lies that was not delivered yet. Blocks on the disk.
+fn oldest_delayed(shared: &Shared) -> Result<Option<u64>, String> {
+    let (topic_id, levels) = {
+        let state = shared.state.read();
+        let Some(topic) = state.topics.get(names::SCHEDULE_TOPIC) else { return Ok(None) };
+        let next = |queue_id| (queue_id, state.delay.next(queue_id));
+        (topic.id, (0..topic.queues()).map(next).collect::<Vec<_>>())
+    };
+    let mut units = Vec::new();
+    for (queue_id, next) in levels {
+        let queue = QueueId { topic_id, queue_id };
+        let from = next.max(shared.queues.min_queue_offset(queue));
+        shared.queues.read(queue, from, 1, &mut units).map_err(|error| error.to_string())?;
     }
-
-    /// Why nothing may be trimmed up to `point`, if so.
-    fn what_holds(&self, point: &Point) -> Option<Held> {
-        if self.saved_index.is_none_or(|saved| saved < point.last_index) {
-            return Some(Held::Saved);
-        }
-        self.delayed.filter(|delayed| *delayed < point.physical_offset).map(Held::Delayed)
-    }
-}
-
-/// What keeps messages that may go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    /// The saved state, for a moment.
-    Saved,
-    /// The delayed message at this physical offset.
-    Delayed(u64),
-}
-
-impl fmt::Display for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Saved => {
-                f.write_str("the state that a restart goes on from is older; ask again in a moment")
-            }
-            Self::Delayed(at) => {
-                write!(f, "the delayed message at physical offset {at} is not delivered yet")
-            }
-        }
-    }
+    Ok(units.iter().map(|unit| unit.physical_offset).min())
 }
 
 /// Where the log can be made to start later than at `start`, ascending.
@@ -289,10 +228,10 @@ fn points(shared: &Shared, start: u64) -> Result<Vec<u64>, String> {
 
 fn point(shared: &Shared, physical_offset: u64) -> Result<Option<Point>, String> {
     let found = shared.node.checkpoint(physical_offset).map_err(|error| error.to_string())?;
-    let Some((last, checkpoint)) = found else { return Ok(None) };
+    let Some(checkpoint) = found else { return Ok(None) };
     let newest_ms = applier::last_store_timestamp(&checkpoint)
         .map_err(|error| format!("the checkpoint at {physical_offset}: {error}"))?;
-    Ok(Some(Point { physical_offset, last_index: last.index, newest_ms }))
+    Ok(Some(Point { physical_offset, newest_ms }))
 }
 
 async fn trim(shared: &Arc<Shared>, known: &mut Known, point: Point, reason: Reason) -> Result<(), String> {
