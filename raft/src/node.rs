@@ -196,9 +196,20 @@ impl Node {
         self.inner.room.fits(bytes)
     }
 
-    /// Physical offsets at which the log can be made to start: where checkpoints are.
+    /// Physical offsets at which the log can be made to start, ascending: where checkpoints are of what is applied. After
+    /// a start there may be later ones, which the last run has recorded and this one is about to.
     pub fn trim_points(&self) -> io::Result<Vec<u64>> {
-        self.inner.checkpoints.list()
+        let mut points = self.inner.checkpoints.list()?;
+        while let Some(at) = points.last()
+            && !self.inner.checkpoints.load(*at)?.is_some_and(|stored| self.has_applied(stored.log_id))
+        {
+            points.pop();
+        }
+        Ok(points)
+    }
+
+    fn has_applied(&self, id: LogId) -> bool {
+        self.inner.applied.borrow().is_some_and(|applied| id.index <= applied.index)
     }
 
     /// What the state machine wrote for the checkpoint at one of [`Node::trim_points`]. `None` if there is none. Blocks on
@@ -214,7 +225,7 @@ impl Node {
     /// before it can no longer be read; the segments that hold them go away in the background. Does
     /// nothing if the log starts there or later.
     ///
-    /// Errors: `NotFound` if there is no checkpoint; `TimedOut` if the entries are still on their way to
+    /// Errors: `NotFound` if there is no checkpoint; `WouldBlock` if it is ahead of what is applied; `TimedOut` if the entries are still on their way to
     /// a follower. They are then trimmed when it has them or is given up.
     pub async fn trim(&self, physical_offset: u64) -> io::Result<()> {
         let inner = &self.inner;
@@ -222,6 +233,10 @@ impl Node {
         let stored = inner.checkpoints.load(physical_offset)?.ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("there is no checkpoint at {physical_offset}"))
         })?;
+        if !self.has_applied(stored.log_id) {
+            let reason = format!("cannot trim to {physical_offset}: what lies before it is not applied yet");
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, reason));
+        }
         if inner.log.min_physical_offset() < physical_offset {
             let wanted = Some(to_raft(stored.log_id));
             let late = |error: &dyn std::fmt::Display| {

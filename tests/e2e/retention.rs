@@ -219,12 +219,19 @@ async fn segments_go_for_room() {
         Ok(disk) => disk,
         Err(reason) => return println!("skipped: no disk can be mounted here: {reason}"),
     };
-    let room = ["--disk-reserve-bytes", "8MiB", "--disk-trim-bytes", "88MiB"];
+    const ROOM: u64 = 88 << 20;
+    let room = ["--disk-reserve-bytes", "8MiB", "--disk-trim-bytes", &ROOM.to_string()];
     let mut cluster =
         Cluster::start_with(Options { stores: Some(disk.path().to_owned()), ..options(&room) }).await;
     cluster.topic("many", 1).await;
     let queue = MessageQueue::new("many", "broker-a", 0);
     send(&cluster, &queue, 0..600).await;
+    for at in 0..3 {
+        eventually("there is room", async || {
+            cluster.status(at).await.is_some_and(|status| status.disk_free >= ROOM)
+        })
+        .await;
+    }
     cluster.converged(0).await;
     for at in 0..3 {
         let start = has_the_rest(&cluster, at, &queue, 600).await;

@@ -22,6 +22,8 @@ pub struct Status {
     pub log_start: u64,
     /// Where its log ends.
     pub log_end: u64,
+    /// Bytes that are free on its disk.
+    pub disk_free: u64,
     /// Index of the last entry in its log.
     pub last_log: u64,
     /// Index of the last entry that it knows to be committed.
@@ -46,6 +48,7 @@ impl Status {
             term: table["raftTerm"].parse().unwrap(),
             log_start: table["commitLogMinOffset"].parse().unwrap(),
             log_end: table["commitLogMaxOffset"].parse().unwrap(),
+            disk_free: table["diskFreeBytes"].parse().unwrap(),
             last_log: index("raftLastLog"),
             committed: index("raftCommitted"),
             applied: index("raftApplied"),
