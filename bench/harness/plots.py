@@ -6,6 +6,8 @@ from xml.sax.saxutils import escape
 
 _LEFT, _WIDTH, _RIGHT = 150, 430, 170
 _BAR, _STEP, _TITLE, _AXIS = 14, 22, 34, 26
+# How high a panel of lines is.
+_LINES = 110
 _COLOURS = {"trireme": "#c0392b", "raw": "#999999"}
 _OTHERS = ["#2c5f8a", "#4f93c4", "#9cc3e0", "#7a5195", "#3a7d44", "#86bb8d", "#b8860b"]
 
@@ -46,6 +48,32 @@ def draw_bars(title, panels, path):
     names = {bar: _COLOURS["trireme"] for _, bars in panels for bar, _ in bars}
     with open(path, "w") as file:
         file.write(_draw(title, panels, Linear, [], names))
+
+
+def draw_lines(title, panels, path, unit):
+    """Panels of lines over one axis: [(panel, {line: [(x, y)]})]. `unit` is that of x."""
+    parts, top = [], 34
+    for panel, lines in panels:
+        parts.append(_text(_LEFT, top + 20, panel, weight="bold"))
+        top += _TITLE
+        points = [point for line in lines.values() for point in line]
+        across, up = (Linear([point[axis] for point in points]) for axis in (0, 1))
+        bottom = top + _LINES
+        for tick in up.ticks():
+            y = bottom - _LINES * up.at(tick)
+            parts.append(f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{_LEFT + _WIDTH}" y2="{y:.1f}" stroke="#e0e0e0"/>')
+            parts.append(_text(_LEFT - 6, y + 4, _number(tick), anchor="end", size=10, fill="#666"))
+        for tick in across.ticks():
+            x = _LEFT + _WIDTH * across.at(tick)
+            parts.append(_text(x, bottom + 13, f"{_number(tick)} {unit}", anchor="middle", size=10, fill="#666"))
+        for number, (name, line) in enumerate(lines.items()):
+            colour = [_COLOURS["trireme"], *_OTHERS][number]
+            drawn = " ".join(f"{_LEFT + _WIDTH * across.at(x):.1f},{bottom - _LINES * up.at(y):.1f}" for x, y in line)
+            parts.append(f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+            parts.append(_text(_LEFT + _WIDTH + 10, top + 12 + 16 * number, name, fill=colour))
+        top = bottom + _AXIS
+    with open(path, "w") as file:
+        file.write(_page(title, parts, top))
 
 
 class Linear:
@@ -95,7 +123,11 @@ def _draw(title, panels, scale, contenders, colours=None):
             parts.append(_bar(top, contender, spread, axis, colours[contender]))
             top += _STEP
         top += _AXIS
-    width, height = _LEFT + _WIDTH + _RIGHT, top + 8
+    return _page(title, parts, top)
+
+
+def _page(title, parts, bottom):
+    width, height = _LEFT + _WIDTH + _RIGHT, bottom + 8
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="12">',

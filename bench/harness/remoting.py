@@ -1,10 +1,11 @@
-"""As much of RocketMQ's protocol as it takes to ask a name server who leads."""
+"""As much of RocketMQ's protocol as it takes to ask a name server who leads, and a broker how it is."""
 
 import json
 import re
 import socket
 import struct
 
+_RUNTIME_INFO = 28
 _CLUSTER_INFO = 106
 
 
@@ -14,6 +15,11 @@ def master_port(namesrv_port):
     # Not JSON: RocketMQ writes the broker ids as bare numbers.
     found = re.search(r'[{,]"?0"?:"[^":]*:(\d+)"', body)
     return int(found.group(1)) if found else None
+
+
+def runtime_info(port):
+    """What a broker says of itself: texts by name."""
+    return json.loads(_ask(port, _RUNTIME_INFO))["table"]
 
 
 def _ask(port, code):

@@ -23,9 +23,17 @@ pub trait LogDir: Send + Sync + Debug {
     /// Opens an existing file. `NotFound` if there is none.
     fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentIo>>;
 
-    /// Removes a file's name. Handles and slices of it stay valid. `NotFound` if there is none. May block for long on
-    /// a large file.
+    /// Removes a file's name. Slices of it stay valid; a handle that was not used for reading may be none. `NotFound` if
+    /// there is none. The file's room may come back later.
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Gives back some of the room of removed files. Called again and again where blocking is allowed.
+    fn free_removed(&self) {}
+
+    /// Bytes of removed files whose room was not given back yet.
+    fn leaving_bytes(&self) -> u64 {
+        0
+    }
 
     /// Makes every creation and removal before the call durable.
     fn sync_dir(&self) -> io::Result<()>;

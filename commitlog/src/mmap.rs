@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use memmap2::{Advice, Mmap, UncheckedAdvice};
@@ -31,7 +31,9 @@ impl Map {
     pub fn of(file: &File) -> io::Result<Map> {
         // SAFETY: a map is unsafe because the file can change under it, and because a file that shrinks turns reads into
         // SIGBUS. What holds here:
-        // - The directory is locked for this process (`DiskDir::open`), and no code in this crate ever shortens a file.
+        // - The directory is locked for this process (`DiskDir::open`). A file is only shortened when it has lost its name,
+        //   no map of it is left and none can be made any more (`disk/leaving.rs`). Whoever looks on from another process
+        //   (`DiskDir::open_to_inspect`) reads without maps.
         // - Files are mapped after they got their full length, so the map covers allocated bytes only.
         // - The log hands out slices of written frames only. Bytes of a written frame do not change while it is in the
         //   log; truncation zeroes them, and a reader that still holds such a slice sees zeros instead. Nothing derived
@@ -40,6 +42,11 @@ impl Map {
         let mmap = Arc::new(unsafe { Mmap::map(file)? });
         let bytes = Bytes::from_owner(Owner(Arc::clone(&mmap)));
         Ok(Map { mmap, bytes })
+    }
+
+    /// Whether it is still there, for who must not keep it.
+    pub fn downgrade(&self) -> Weak<Mmap> {
+        Arc::downgrade(&self.mmap)
     }
 
     /// Takes the range out of this process's page table, without which the page cache cannot let go of it. It can be

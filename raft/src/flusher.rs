@@ -225,6 +225,7 @@ fn keep(queue: &Queue, log: &CommitLog, hard: &HardState) {
             (state.stopping, state.committed)
         };
         log.shrink_cache();
+        log.free_removed();
         // A fault of the log was told when it came; whatever is appended next stops the replica.
         let upkeep = match log.mark_synced() {
             Ok(_) if log.maintenance_due() => log.maintain().map_err(|error| error.to_string()),

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod bound_test;
 mod cache;
+mod leaving;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -17,6 +18,7 @@ use rustix::fs::{Advice, FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 use self::cache::{Cache, GRANULE, Granules, PIECE, READ_AHEAD, pieces};
+use self::leaving::{Leaving, Life};
 use crate::dir::{LogDir, SegmentIo};
 use crate::mmap::Map;
 
@@ -33,6 +35,7 @@ pub struct DiskDir {
     writable: bool,
     /// How much memory they may take; `None`: as much as the kernel gives.
     cache: Option<Arc<Cache>>,
+    leaving: Leaving,
     loading: Arc<Mutex<()>>,
 }
 
@@ -45,7 +48,14 @@ impl DiskDir {
         fs::create_dir_all(&path)?;
         let handle = File::open(&path)?;
         handle.try_lock()?;
-        Ok(DiskDir { path, handle, writable: true, cache: None, loading: Arc::default() })
+        Ok(DiskDir {
+            path,
+            handle,
+            writable: true,
+            cache: None,
+            leaving: Leaving::new(),
+            loading: Arc::default(),
+        })
     }
 
     /// Opens an existing `path` without locking it: for [`crate::inspect`], which changes nothing, beside whoever holds
@@ -53,7 +63,14 @@ impl DiskDir {
     pub fn open_to_inspect(path: impl AsRef<Path>) -> io::Result<DiskDir> {
         let path = path.as_ref().to_path_buf();
         let handle = File::open(&path)?;
-        Ok(DiskDir { path, handle, writable: false, cache: None, loading: Arc::default() })
+        Ok(DiskDir {
+            path,
+            handle,
+            writable: false,
+            cache: None,
+            leaving: Leaving::new(),
+            loading: Arc::default(),
+        })
     }
 
     /// Files that are opened from now on take about `bytes` of memory in the page cache, all together, instead of as
@@ -69,6 +86,7 @@ impl DiskDir {
             path: self.path.join(name),
             writable: self.writable,
             open: Mutex::new(Open { files: files.map(Arc::new), map: None }),
+            life: self.leaving.begin(name),
             cached: self.cache.clone().map(|cache| Cached {
                 cache,
                 this: this.clone(),
@@ -104,7 +122,20 @@ impl LogDir for DiskDir {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path.join(name))
+        let path = self.path.join(name);
+        // Without a descriptor it goes at once, which is no worse than slow.
+        let file = OpenOptions::new().write(true).open(&path).ok();
+        fs::remove_file(path)?;
+        self.leaving.end(name, file);
+        Ok(())
+    }
+
+    fn free_removed(&self) {
+        self.leaving.step();
+    }
+
+    fn leaving_bytes(&self) -> u64 {
+        self.leaving.bytes()
     }
 
     fn sync_dir(&self) -> io::Result<()> {
@@ -129,6 +160,7 @@ struct DiskSegment {
     path: PathBuf,
     writable: bool,
     open: Mutex<Open>,
+    life: Arc<Life>,
     cached: Option<Cached>,
     /// Held while a piece is read from the disk for somebody who waits: one at a time in the whole directory, so that a
     /// sync has little to wait behind. More at once are hardly faster.
@@ -182,10 +214,14 @@ impl DiskSegment {
         if let Some(map) = &open.map {
             return Ok(map.clone());
         }
-        let map = match &open.files {
-            Some(files) => Map::of(&files.file)?,
-            None => Map::of(&File::open(&self.path)?)?,
-        };
+        let map = self.life.map(|| {
+            let map = match &open.files {
+                Some(files) => Map::of(&files.file)?,
+                None => Map::of(&File::open(&self.path)?)?,
+            };
+            let weak = map.downgrade();
+            Ok((map, weak))
+        })?;
         if self.cached.is_some() {
             map.read_only_what_is_asked_for();
         }
@@ -323,6 +359,14 @@ impl SegmentIo for DiskSegment {
     }
 
     fn slice(&self, pos: u64, len: u64) -> io::Result<Bytes> {
+        if !self.writable {
+            // Whoever owns the directory may shorten the file at any time.
+            let mut bytes = vec![0; len as usize];
+            return match self.read_at(pos, &mut bytes)? {
+                read if read < bytes.len() => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(bytes.into()),
+            };
+        }
         let map = self.map()?;
         match pos.checked_add(len) {
             Some(end) if end <= map.bytes.len() as u64 => {

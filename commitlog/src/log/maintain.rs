@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::CommitLog;
 use crate::error::MaintainError;
-use crate::segment::{IndexState, Segment, log_name};
+use crate::segment::{FileName, IndexState, Segment, log_name, parse_name};
 
 impl CommitLog {
     /// Whether [`CommitLog::maintain`] has something to do. Cheap enough to ask after every flush.
@@ -37,6 +37,20 @@ impl CommitLog {
     /// [`LogDir::shrink_cache`]: crate::LogDir::shrink_cache
     pub fn shrink_cache(&self) {
         self.dir.shrink_cache();
+    }
+
+    /// Gives back some of the room of removed segments ([`LogDir::free_removed`]). To be called some times a second.
+    ///
+    /// [`LogDir::free_removed`]: crate::LogDir::free_removed
+    pub fn free_removed(&self) {
+        self.dir.free_removed();
+    }
+
+    /// Bytes of trimmed segments whose room is still to be given back to the disk.
+    pub fn leaving_bytes(&self) -> u64 {
+        let is_segment = |name: &&String| matches!(parse_name(name), FileName::Log(_));
+        let doomed = self.state.read().doomed.iter().filter(is_segment).count() as u64;
+        doomed * self.options.segment_bytes + self.dir.leaving_bytes()
     }
 
     fn wants_spare(&self, state: &super::State) -> bool {

@@ -110,11 +110,13 @@ async fn step(shared: &Arc<Shared>, known: &mut Known) -> Result<bool, String> {
         known.followed = start;
     }
     let Some(point) = known.next_point(shared, start, tail).await? else { return Ok(false) };
-    let situation = Situation { tail, now_ms, is_disk_low: shared.disk.wanted_bytes() > 0 };
+    // What was trimmed before gives its room back little by little.
+    let wanted = shared.disk.wanted_bytes().saturating_sub(log.leaving_bytes());
+    let situation = Situation { tail, now_ms, is_disk_low: wanted > 0 };
     let Some(reason) = shared.retention.policy.lets_go(&point, &situation) else { return Ok(false) };
     let segment_bytes = shared.config.segment_bytes;
     let end = match reason {
-        Reason::Disk => start + shared.disk.wanted_bytes().next_multiple_of(segment_bytes),
+        Reason::Disk => start + wanted.next_multiple_of(segment_bytes),
         // To remove large files keeps a disk busy.
         _ => start + AT_ONCE * segment_bytes,
     };
