@@ -153,6 +153,12 @@ fn a_cluster_is_shown_and_set_up() {
     assert_eq!(created, "group readers is set up at broker-a\n");
     assert_eq!(run(namesrv, "admin group delete readers").out, "deleted group readers\n");
 
+    // Whoever led: each in turn, and once who leads already.
+    for to in ["1", "2", "2", "3"] {
+        let told = run(namesrv, &format!("admin transfer broker-a --to {to}")).out;
+        assert!(told.starts_with(&format!("replica {to} leads broker-a, at 127.0.0.1:")), "{told}");
+    }
+
     let trimmed = run(namesrv, "admin trim broker-a --keep-bytes 1GiB --older-than-hours 1");
     assert_eq!(trimmed.rows().len(), 3, "{}", trimmed.out);
     for row in trimmed.rows() {
@@ -160,6 +166,8 @@ fn a_cluster_is_shown_and_set_up() {
     }
 
     for (args, expect) in [
+        ("admin transfer broker-a --to 4", "brokerId must name a replica of broker-a: 1, 2, 3"),
+        ("admin transfer broker-b --to 1", "no replica of broker group broker-b is registered"),
         ("admin trim broker-a", "--older-than-hours <HOURS>"),
         ("admin trim broker-b --keep-bytes 0", "no replica of broker group broker-b is registered"),
         ("admin trim broker-a --keep-bytes much", "allowed are 0 to"),

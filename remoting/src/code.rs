@@ -144,6 +144,8 @@ request_codes! {
     BrokerHeartbeat = 904, "BROKER_HEARTBEAT";
     NotifyMinBrokerIdChange = 905, "NOTIFY_MIN_BROKER_ID_CHANGE";
     GetBrokerHaStatus = 907, "GET_BROKER_HA_STATUS";
+    ControllerElectMaster = 1002, "CONTROLLER_ELECT_MASTER";
+    ControllerGetMetadataInfo = 1005, "CONTROLLER_GET_METADATA_INFO";
     AuthCreateUser = 3001, "AUTH_CREATE_USER";
     AuthUpdateUser = 3002, "AUTH_UPDATE_USER";
     AuthDeleteUser = 3003, "AUTH_DELETE_USER";

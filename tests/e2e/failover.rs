@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use trireme_client::MessageQueue;
-use trireme_remoting::headers::{GetMaxOffsetRequest, OffsetResponse};
+use trireme_remoting::headers::{ElectMasterRequest, GetMaxOffsetRequest, OffsetResponse};
 use trireme_remoting::{ClientOptions, Frame, RequestCode, response};
 
 use crate::checks::Log;
@@ -230,11 +230,38 @@ async fn rolling() {
         load.history.progress(100).await;
     }
     let attempts = load.check(&cluster).await;
-    let of_producers = attempts.iter().filter(|attempt| !attempt.is_single);
-    let failed: Vec<&Attempt> = of_producers.filter(|attempt| attempt.place().is_none()).collect();
+    let of_producers: Vec<&Attempt> = attempts.iter().filter(|attempt| !attempt.is_single).collect();
+    let longest = of_producers.iter().map(|attempt| attempt.ended - attempt.started).max().unwrap();
+    println!("the longest of {} sends of producers took {} ms", of_producers.len(), longest.as_millis());
+    let failed: Vec<_> = of_producers.iter().filter(|attempt| attempt.place().is_none()).collect();
     assert!(failed.is_empty(), "a producer noticed: {failed:?}");
     let log = same_logs(cluster).await;
     assert_terms(&log, &attempts);
+}
+
+/// The lead is handed round by order, under load: nobody notices but by a send that takes a moment longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handed_over() {
+    let mut cluster = cluster().await;
+    let load = Load::start(&cluster, "handed").await;
+    for round in 0..6 {
+        let (from, to) = (cluster.leader().await, round % 3);
+        let asked = Instant::now();
+        // Any replica passes it on.
+        let header = ElectMasterRequest { broker_id: Some(to as i64 + 1), ..Default::default() };
+        let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
+        let answer = wire::ask(&cluster.remote, cluster.replicas[round % 2].addr, request).await.unwrap();
+        assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
+        println!("from {} to {} in {} ms", from + 1, to + 1, asked.elapsed().as_millis());
+        assert_eq!(cluster.leader().await, to);
+        load.history.progress(50).await;
+    }
+    let attempts = load.check(&cluster).await;
+    let longest = attempts.iter().map(|attempt| attempt.ended - attempt.started).max().unwrap();
+    println!("the longest of {} sends took {} ms", attempts.len(), longest.as_millis());
+    let failed: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.place().is_none()).collect();
+    assert!(failed.is_empty(), "somebody noticed: {failed:?}");
+    cluster.assert_healthy();
 }
 
 /// A replica that stops in order answers the pulls that wait at it, so that nobody has to find out that it is gone.

@@ -7,6 +7,7 @@
 pub mod clients;
 pub mod delay;
 pub mod groups;
+pub mod leadership;
 pub mod locks;
 pub mod offsets;
 pub mod pull;

@@ -20,6 +20,9 @@ const FORWARDED: &str = "TRIREME_FORWARDED";
 /// In an answer: where the leader takes requests, `host:port`.
 const LEADER: &str = "LEADER_ADDR";
 
+/// In an answer to who passed a request on: it was not done, and who leads now is to be asked.
+const NOT_DONE: &str = "TRIREME_NOT_DONE";
+
 /// Requests of a replica that wait for a leader or its answer. One more is refused.
 pub const MAX_WAITING: usize = 16_384;
 /// Between two tries to reach a leader that is known but does not answer.
@@ -71,9 +74,11 @@ pub fn forward(shared: Arc<Shared>, request: Frame, responder: Responder, came_b
 }
 
 async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut came_back: bool) {
-    let deadline = Instant::now() + Sequencer::patience();
     let mut leadership = shared.node.leadership();
     let passed_on_already = is_forwarded(&request);
+    // Who passed it on waits longer, and hears that it was not done.
+    let patience = if passed_on_already { Sequencer::patience() / 2 } else { Sequencer::patience() };
+    let deadline = Instant::now() + patience;
     loop {
         let now = leadership.borrow_and_update().clone();
         let ours = shared.node.leads() && !std::mem::take(&mut came_back);
@@ -83,11 +88,18 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
             }
             return;
         }
-        let other = leader(shared).filter(|_| !passed_on_already);
+        let other = leader(shared);
+        if passed_on_already && (other.is_some() || Instant::now() >= deadline) {
+            let mut answer = Frame::response(response::SERVICE_NOT_AVAILABLE)
+                .with_remark("this replica does not lead its group any more");
+            answer.ext.set(NOT_DONE, true);
+            return responder.reply(answer);
+        }
         if let Some(addr) = other {
             let copy = marked(request.clone(), Some(born_host(&request, &responder)));
             let left = deadline.saturating_duration_since(Instant::now()).max(RETRY_EVERY);
             match shared.remote.invoke(&addr, copy, left).await {
+                Ok(answer) if answer.ext.contains(NOT_DONE) => {}
                 Ok(answer) => return pass_back(answer, &addr, responder),
                 // Never reached it, so it was not done.
                 Err(InvokeError::Connect { .. }) => {}
@@ -106,7 +118,7 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
             _ if shared.node.leads() => Instant::now() + COME_BACK_AFTER,
             // Ready, but out of touch with its group.
             _ if now.ready => Instant::now() + RETRY_EVERY,
-            Some(_) if !passed_on_already => Instant::now() + RETRY_EVERY,
+            Some(_) => Instant::now() + RETRY_EVERY,
             _ => deadline,
         };
         tokio::select! {

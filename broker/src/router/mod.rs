@@ -16,7 +16,7 @@ pub use forwarding::{born_host, is_forwarded};
 pub use refusal::{Refusal, answer_when};
 
 use crate::features::{
-    clients, groups, locks, offsets, pull, query, retention, retry, runtime, send, topics,
+    clients, groups, leadership, locks, offsets, pull, query, retention, retry, runtime, send, topics,
 };
 use crate::replica::Shared;
 
@@ -78,7 +78,8 @@ fn place(code: RequestCode) -> Place {
         | RequestCode::UpdateAndCreateTopic
         | RequestCode::DeleteTopicInBroker
         | RequestCode::UpdateAndCreateSubscriptionGroup
-        | RequestCode::DeleteSubscriptionGroup => Place::Leader,
+        | RequestCode::DeleteSubscriptionGroup
+        | RequestCode::ControllerElectMaster => Place::Leader,
         // Reads of what is applied, and heartbeats, which each replica needs for its own pulls.
         _ => Place::Anywhere,
     }
@@ -116,6 +117,8 @@ fn dispatch(shared: &Arc<Shared>, code: RequestCode, request: Frame, responder: 
         RequestCode::DeleteExpiredCommitLog | RequestCode::CleanExpiredConsumeQueue => {
             retention::trim(shared, &request, responder);
         }
+        RequestCode::ControllerElectMaster => leadership::elect(shared, &request, responder),
+        RequestCode::ControllerGetMetadataInfo => leadership::controller(shared, responder),
         RequestCode::GetBrokerRuntimeInfo => runtime::runtime_info(shared, responder),
         _ => unsupported(&request, responder),
     }

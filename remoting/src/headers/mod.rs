@@ -8,6 +8,7 @@
 mod admin;
 mod client_push;
 mod consumer;
+mod controller;
 mod message;
 mod namesrv;
 mod offset;
@@ -20,6 +21,7 @@ use crate::fields::FieldSink;
 pub use admin::*;
 pub use client_push::*;
 pub use consumer::*;
+pub use controller::*;
 pub use message::*;
 pub use namesrv::*;
 pub use offset::*;

@@ -6,6 +6,7 @@ mod message;
 mod offsets;
 mod remote;
 mod topic;
+mod transfer;
 mod trim;
 
 use clap::Subcommand;
@@ -32,6 +33,8 @@ enum Command {
     Cluster,
     /// How far a consumer group is in a topic.
     Offsets(offsets::Args),
+    /// Let another replica lead a broker group.
+    Transfer(transfer::Args),
     /// Make room by hand: the oldest messages of a broker group go, at every replica.
     Trim(trim::Args),
     /// A single message, by where it lies or by its key.
@@ -46,6 +49,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Command::Group(command) => group::run(command, &admin).await,
         Command::Cluster => cluster::run(&admin).await,
         Command::Offsets(args) => offsets::run(args, &admin).await,
+        Command::Transfer(args) => transfer::run(args, &admin).await,
         Command::Trim(args) => trim::run(args, &admin).await,
         Command::Message(args) => message::run(args, &admin).await,
     };

@@ -1,5 +1,6 @@
 package trireme.compat;
 
+import java.lang.reflect.Method;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -61,6 +62,28 @@ final class Admins {
         producer.send(second);
         inbox.awaitAll(Env.numbers(List.of(message, second)), Check.SOON);
         inbox.exactlyOnce(Env.numbers(List.of(message, second)));
+    }
+
+    /** The orders of 5.x to a controller, which every replica is. */
+    static void electMaster(Env env) throws Exception {
+        var admin = env.cluster.admin;
+        Method elect;
+        try {
+            elect = admin.getClass().getMethod("electMaster", String.class, String.class, String.class, Long.class);
+        } catch (NoSuchMethodException unknownTo4x) {
+            return;
+        }
+        for (var group : admin.examineBrokerClusterInfo().getBrokerAddrTable().values()) {
+            for (Map.Entry<Long, String> replica : Map.copyOf(group.getBrokerAddrs()).entrySet()) {
+                if (replica.getKey() == 0) {
+                    continue;
+                }
+                var elected = elect.invoke(admin, replica.getValue(), group.getCluster(), group.getBrokerName(), replica.getKey());
+                Check.that(elected != null, "nobody was elected in %s", group.getBrokerName());
+                Check.eventually("the new master is routed", Check.SOON,
+                    () -> replica.getValue().equals(env.cluster.masters().get(group.getBrokerName())));
+            }
+        }
     }
 
     /** What is too old goes when it is asked for, and nothing else does. */

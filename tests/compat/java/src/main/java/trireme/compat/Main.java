@@ -53,6 +53,7 @@ public final class Main {
         SUITES.put("admin-topic", Admins::topics);
         SUITES.put("auto-topic", Admins::autoTopic);
         SUITES.put("admin-expired", Admins::expired);
+        SUITES.put("admin-elect", Admins::electMaster);
     }
 
     private Main() {

@@ -1,0 +1,102 @@
+//! Request codes 1002 and 1005.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trireme_remoting::body::BrokerMemberGroup;
+use trireme_remoting::headers::{ControllerResponse, ElectMasterRequest, ElectMasterResponse};
+use trireme_remoting::{Body, Frame, Responder, response};
+
+use crate::replica::Shared;
+use crate::router::Refusal;
+
+/// A replica that has what the leader has takes over within milliseconds.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_millis(1500);
+
+/// Code 1005. The "controller" is the leader of the group.
+pub fn controller(shared: &Arc<Shared>, responder: Responder) {
+    let leader = shared.node.leadership().borrow().leader;
+    let Some((node, replica)) = leader.and_then(|node| shared.config.replicas.get_key_value(&node)) else {
+        let reason = format!("{} has no leader just now", shared.config.group);
+        return Refusal::new(response::SYSTEM_ERROR, reason).reply(responder);
+    };
+    let peers: Vec<String> =
+        shared.config.replicas.iter().map(|(node, replica)| format!("{node}-{}", replica.broker)).collect();
+    let header = ControllerResponse {
+        group: Some(&shared.config.group),
+        controller_leader_id: Some(&node.to_string()),
+        controller_leader_address: Some(&replica.broker.to_string()),
+        is_leader: *node == shared.config.node,
+        peers: Some(&peers.join(";")),
+    };
+    responder.reply_header(response::SUCCESS, &header, Body::Empty);
+}
+
+/// Code 1002, at the leader: hands the lead over to the replica that is named, and answers when that leads.
+pub fn elect(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
+    let to = match successor(shared, request) {
+        Ok(to) => to,
+        Err(refusal) => return refusal.reply(responder),
+    };
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        let mut leadership = shared.node.leadership();
+        if to != shared.config.node
+            && let Err(error) = shared.node.transfer_leader(to).await
+        {
+            return Refusal::new(response::SYSTEM_ERROR, error.to_string()).reply(responder);
+        }
+        let leads = leadership.wait_for(|now| now.leader == Some(to));
+        let term = match tokio::time::timeout(TAKEN_OVER_WITHIN, leads).await {
+            Ok(Ok(now)) => now.term,
+            Ok(Err(_)) | Err(_) => {
+                let reason = format!(
+                    "replica {to} has not taken over; is it up, and has it caught up? (trireme admin cluster)"
+                );
+                return Refusal::new(response::SYSTEM_ERROR, reason).reply(responder);
+            }
+        };
+        answer(&shared, to, term, responder);
+    });
+}
+
+fn successor(shared: &Shared, request: &Frame) -> Result<u64, Refusal> {
+    let header = ElectMasterRequest::from_ext(&request.ext)?;
+    let invalid = |reason: String| Refusal::new(response::INVALID_PARAMETER, reason);
+    let group = &shared.config.group;
+    if header.broker_name.is_some_and(|name| name != group) {
+        return Err(invalid(format!(
+            "this is a replica of {group}, not of {}",
+            header.broker_name.unwrap_or("")
+        )));
+    }
+    let nodes = || shared.config.replicas.keys().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let asked = header.broker_id.and_then(|id| u64::try_from(id).ok());
+    match asked.filter(|node| shared.config.replicas.contains_key(node)) {
+        Some(node) => Ok(node),
+        None => Err(invalid(format!("brokerId must name a replica of {group}: {}", nodes()))),
+    }
+}
+
+fn answer(shared: &Shared, leader: u64, term: u64, responder: Responder) {
+    let address = shared.config.replicas.get(&leader).map(|replica| replica.broker.to_string());
+    let term = i32::try_from(term).unwrap_or(i32::MAX);
+    let header = ElectMasterResponse {
+        master_broker_id: i64::try_from(leader).ok(),
+        master_address: address.as_deref(),
+        master_epoch: Some(term),
+        sync_state_set_epoch: Some(term),
+    };
+    let id = |node: u64| if node == leader { 0 } else { i64::try_from(node).unwrap_or(i64::MAX) };
+    let group = BrokerMemberGroup {
+        cluster: shared.config.cluster.clone(),
+        broker_name: shared.config.group.clone(),
+        broker_addrs: shared
+            .config
+            .replicas
+            .iter()
+            .map(|(node, replica)| (id(*node), replica.broker.to_string()))
+            .collect(),
+    };
+    responder.reply_header(response::SUCCESS, &header, group.encode().into());
+}

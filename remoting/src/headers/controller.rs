@@ -1,0 +1,47 @@
+//! What RocketMQ 5 asks its controller.
+
+use super::header;
+
+header! {
+    /// Answer to `CONTROLLER_GET_METADATA_INFO` (1005).
+    ControllerResponse<'a> {
+        /// The controllers' own group.
+        group: Option<&'a str> = "group",
+        /// Their leader's name.
+        controller_leader_id: Option<&'a str> = "controllerLeaderId",
+        /// Where it is reached, `host:port`.
+        controller_leader_address: Option<&'a str> = "controllerLeaderAddress",
+        /// Whether it is the one that answers.
+        is_leader: bool = "isLeader",
+        /// All of them, `name-host:port`, separated by semicolons.
+        peers: Option<&'a str> = "peers",
+    }
+}
+
+header! {
+    /// Request of `CONTROLLER_ELECT_MASTER` (1002).
+    ElectMasterRequest<'a> {
+        /// The cluster.
+        cluster_name: Option<&'a str> = "clusterName",
+        /// The broker group.
+        broker_name: Option<&'a str> = "brokerName",
+        /// Who shall be its master.
+        broker_id: Option<i64> = "brokerId",
+        /// Nobody else may.
+        designate_elect: Option<bool> = "designateElect",
+    }
+}
+
+header! {
+    /// Answer to 1002. Its body is the group (`BrokerMemberGroup`).
+    ElectMasterResponse<'a> {
+        /// The master.
+        master_broker_id: Option<i64> = "masterBrokerId",
+        /// Where it is reached, `host:port`.
+        master_address: Option<&'a str> = "masterAddress",
+        /// The number of its leadership.
+        master_epoch: Option<i32> = "masterEpoch",
+        /// The number of its set of replicas.
+        sync_state_set_epoch: Option<i32> = "syncStateSetEpoch",
+    }
+}
