@@ -122,7 +122,8 @@ impl Applier {
         // for; nothing behind it is applied meanwhile, and nothing is lost.
         while let Err(error) = self.queues.append(stored.queue, stored.queue_offset, unit) {
             tracing::error!(queue = %stored.queue, %error, "a ConsumeQueue cannot be written; waiting");
-            std::thread::sleep(RETRY_EVERY);
+            // Others go on meanwhile, on another thread.
+            tokio::task::block_in_place(|| std::thread::sleep(RETRY_EVERY));
         }
         self.grown.insert(stored.queue);
     }
@@ -245,6 +246,7 @@ mod tests {
     use crate::entry::{self, EntryBuilder};
     use crate::features::topics::DeleteTopic;
     use crate::queues::consume::Options;
+    use crate::queues::keys::MessageKeys;
 
     /// An entry at `index` with one message per queue offset, to queue 0 of `BenchmarkTest`.
     fn entry(state: &State, index: u64, queue_offsets: &[u64]) -> Applied {
@@ -269,7 +271,7 @@ mod tests {
                 topic: &topic.name,
                 properties: "",
             };
-            builder.message(topic.id, 0, &fields).unwrap();
+            builder.message(topic.id, 0, MessageKeys::default(), &fields).unwrap();
         }
         applied(builder, index, queue_offsets)
     }

@@ -1,7 +1,7 @@
 //! Feeds the key index from the log, behind the applier and off its path.
 //!
-//! The index is a function of the committed log. This task reads entries that are applied, parses their
-//! messages for keys, and hands sorting and writing to a blocking thread. It may lag under load; a
+//! The index is a function of the committed log. This task reads entries that are applied, takes the hashes of their
+//! messages' keys, and hands sorting and writing to a blocking thread. It may lag under load; a
 //! query waits a moment for it.
 
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use trireme_remoting::message::{StoredMessage, properties, property};
+use trireme_remoting::message::{StoredMessage, peek_store_timestamp};
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Keys};
 use crate::queues;
-use crate::queues::keys::{Backlog, Work};
+use crate::queues::keys::{Backlog, MessageKeys, Work};
 use crate::replica::Shared;
 
 /// Bytes of the log read at a time.
@@ -123,12 +123,26 @@ async fn step(shared: &Arc<Shared>, from: u64, to: u64) -> Result<u64, String> {
         next = frame.id.index + 1;
         if frame.kind == trireme_raft::proposal::KIND {
             let entry = Entry::parse(&frame.payload()).map_err(|error| error.to_string())?;
-            for stored in entry.stored() {
-                let stored = stored.map_err(|error| error.to_string())?;
+            for keyed in entry.keyed() {
+                let (stored, keys) = keyed.map_err(|error| error.to_string())?;
                 let physical_offset = frame.payload_physical_offset() + u64::from(stored.at);
-                let message = StoredMessage::parse(&entry.messages[stored.at as usize..])
-                    .map_err(|error| error.to_string())?;
-                index(shared, &message, physical_offset).await?;
+                // A step that failed half-way is done again from its start.
+                if shared.keys.last_indexed().is_some_and(|last| physical_offset <= last.physical_offset) {
+                    continue;
+                }
+                let message = &entry.messages[stored.at as usize..];
+                match keys {
+                    Keys::Hashes(hashes) => {
+                        let store_timestamp =
+                            peek_store_timestamp(message).ok_or("a message is cut short in its entry")?;
+                        index(shared, hashes, physical_offset, store_timestamp).await?;
+                    }
+                    Keys::InMessage => {
+                        let message = StoredMessage::parse(message).map_err(|error| error.to_string())?;
+                        let hashes = MessageKeys::of(message.properties).hashes(message.topic);
+                        index(shared, hashes, physical_offset, message.store_timestamp).await?;
+                    }
+                }
             }
         }
         // Gives way: many entries may wait, and producers come first.
@@ -140,27 +154,12 @@ async fn step(shared: &Arc<Shared>, from: u64, to: u64) -> Result<u64, String> {
 
 async fn index(
     shared: &Arc<Shared>,
-    message: &StoredMessage<'_>,
+    hashes: impl Iterator<Item = u64>,
     physical_offset: u64,
+    store_timestamp: i64,
 ) -> Result<(), String> {
-    // A step that failed half-way is done again from its start.
-    if shared.keys.last_indexed().is_some_and(|last| physical_offset <= last.physical_offset) {
-        return Ok(());
-    }
-    // One pass; of a repeated property the last counts.
-    let (mut unique, mut keys) = (None, "");
-    for (name, value) in properties::iter(message.properties) {
-        match name {
-            property::UNIQ_KEY => unique = Some(value),
-            property::KEYS => keys = value,
-            _ => {}
-        }
-    }
-    let keys = keys.split(' ').filter(|key| !key.is_empty());
-    for key in unique.into_iter().chain(keys) {
-        while let Err(Backlog { .. }) =
-            shared.keys.append(message.topic, key, physical_offset, message.store_timestamp)
-        {
+    for hash in hashes {
+        while let Err(Backlog { .. }) = shared.keys.append(hash, physical_offset, store_timestamp) {
             write(shared).await?;
         }
     }

@@ -30,6 +30,7 @@ use crate::disk::Disk;
 use crate::entry::{self, EntryBuilder, Extent, Mark};
 use crate::features::send::ProducerReply;
 use crate::queues::consume::{ConsumeQueues, QueueId};
+use crate::queues::keys::MessageKeys;
 
 /// An entry is closed when it has this many bytes of messages.
 const ENTRY_BYTES: usize = 1024 * 1024;
@@ -126,11 +127,12 @@ pub struct Submission<'a> {
 }
 
 impl Submission<'_> {
-    /// Encodes a message. `suffix` is appended to its properties.
+    /// Encodes a message, which is found by `keys`. `suffix` is appended to its properties, and holds no keys.
     pub fn message(
         &mut self,
         topic_id: u32,
         tags_code: i64,
+        keys: MessageKeys<'_>,
         fields: &StoredMessageFields<'_>,
         suffix: &str,
     ) -> Result<(), MessageError> {
@@ -145,7 +147,7 @@ impl Submission<'_> {
             store_timestamp: self.store_timestamp,
             ..*fields
         };
-        self.builder.message(topic_id, tags_code, &fields)
+        self.builder.message(topic_id, tags_code, keys, &fields)
     }
 
     /// Adds a command.
@@ -578,7 +580,8 @@ mod tests {
             properties: "",
         };
         // Nobody waits for the outcome.
-        submit(sequencer.begin(), |submission| submission.message(1, 0, &fields, "")).map(drop)
+        submit(sequencer.begin(), |submission| submission.message(1, 0, MessageKeys::default(), &fields, ""))
+            .map(drop)
     }
 
     /// Whoever takes entries and waits is woken for the first submission, and when there is enough; in between he

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use trireme_broker::entry::Entry;
+use trireme_broker::entry::{Entry, Keys};
 
 fn read(payload: &Bytes) {
     let Ok(entry) = Entry::parse(payload) else { return };
@@ -16,17 +16,27 @@ fn read(payload: &Bytes) {
         end += stored.bytes;
         assert!(end as usize <= entry.messages.len(), "a message lies within its entry");
     }
+    for keyed in entry.keyed() {
+        let Ok((_, keys)) = keyed else { return };
+        if let Keys::Hashes(hashes) = keys {
+            hashes.for_each(drop);
+        }
+    }
 }
 
 fuzz_target!(|bytes: &[u8]| {
     read(&Bytes::copy_from_slice(bytes));
 
-    let [rows, commands, rest @ ..] = bytes else { return };
-    let (rows, commands) = (u32::from(*rows % 8), u32::from(*commands));
-    let Some(messages) = (rest.len() as u32).checked_sub(rows * 16 + commands) else { return };
-    let mut payload = rest.to_vec();
-    for word in [messages, commands, rows, 1] {
-        payload.extend_from_slice(&word.to_le_bytes());
+    let [rows, commands, hashes, rest @ ..] = bytes else { return };
+    let (rows, commands, hashes) = (u32::from(*rows % 8), u32::from(*commands), u32::from(*hashes % 8));
+    for (row_bytes, hashes) in [(16, None), (20, Some(hashes))] {
+        let parts = rows * row_bytes + commands + 8 * hashes.unwrap_or(0);
+        let Some(messages) = (rest.len() as u32).checked_sub(parts) else { return };
+        let mut payload = rest.to_vec();
+        let layout = if hashes.is_some() { 2 } else { 1 };
+        for word in [Some(messages), Some(commands), hashes, Some(rows), Some(layout)].into_iter().flatten() {
+            payload.extend_from_slice(&word.to_le_bytes());
+        }
+        read(&Bytes::from(payload));
     }
-    read(&Bytes::from(payload));
 });

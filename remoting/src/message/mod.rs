@@ -28,7 +28,7 @@ pub use batch::{BatchItem, BatchItems};
 pub use encode::StoredMessageFields;
 pub use hash::{body_crc, index_hash, java_string_hash_code, tags_code};
 pub use id::{IdText, OffsetMsgId, UniqKeyGenerator};
-pub use patch::{patch_physical_offset, patch_queue_offset, patch_store_timestamp};
+pub use patch::{patch_physical_offset, patch_queue_offset, patch_store_timestamp, peek_store_timestamp};
 pub use stored::{StoredMessage, StoredMessages};
 
 /// Magic of a stored message whose topic length is one byte.

@@ -19,9 +19,22 @@ pub fn patch_queue_offset(message: &mut [u8], queue_offset: i64) {
 
 /// Sets the store time, in ms since the epoch. Panics if `message` is shorter than any message is.
 pub fn patch_store_timestamp(message: &mut [u8], store_timestamp: i64) {
+    put(message, store_timestamp_at(message), store_timestamp);
+}
+
+/// The store time of a message that nothing else is wanted of, in ms since the epoch. `None` if `message` is shorter than
+/// any message is.
+pub fn peek_store_timestamp(message: &[u8]) -> Option<i64> {
+    if message.len() < FIXED_BYTES {
+        return None;
+    }
+    let bytes = message.get(store_timestamp_at(message)..)?.first_chunk()?;
+    Some(i64::from_be_bytes(*bytes))
+}
+
+fn store_timestamp_at(message: &[u8]) -> usize {
     let born_v6 = message[SYS_FLAG_AT + 3] & sys_flag::BORN_HOST_V6 as u8 != 0;
-    let at = BORN_HOST_AT + 8 + if born_v6 { IPV6_EXTRA_BYTES } else { 0 };
-    put(message, at, store_timestamp);
+    BORN_HOST_AT + 8 + if born_v6 { IPV6_EXTRA_BYTES } else { 0 }
 }
 
 fn put(message: &mut [u8], at: usize, value: i64) {

@@ -10,7 +10,7 @@ use super::{AdvanceDelay, draft};
 use crate::command::Command;
 use crate::features::send::scan;
 use crate::names;
-use crate::queues::consume::{QueueId, Unit};
+use crate::queues::consume::QueueId;
 use crate::replica::Shared;
 use crate::sequencer::Submission;
 
@@ -46,12 +46,19 @@ pub async fn run(shared: Arc<Shared>) {
 async fn deliver(shared: &Arc<Shared>, term: u64, queue: QueueId) -> bool {
     let stands = shared.state.read().delay.next(queue.queue_id);
     let from = stands.max(shared.queues.min_queue_offset(queue));
-    let mut units = Vec::new();
-    if let Err(error) = shared.queues.read(queue, from, AT_ONCE, &mut units) {
-        tracing::error!(%queue, %error, "a delay queue cannot be read");
+    if from >= shared.queues.next_queue_offset(queue) {
         return false;
     }
-    let due = due(shared, &units);
+    // Who was delayed for long may not be in memory any more, and this thread has producers to answer.
+    let asked = shared.clone();
+    let due = tokio::task::spawn_blocking(move || due(&asked, queue, from)).await;
+    let due = match due.map_err(|error| error.to_string()).flatten() {
+        Ok(due) => due,
+        Err(error) => {
+            tracing::error!(%queue, %error, "a delay queue cannot be read");
+            return false;
+        }
+    };
     if due.is_empty() {
         return false;
     }
@@ -72,10 +79,12 @@ async fn deliver(shared: &Arc<Shared>, term: u64, queue: QueueId) -> bool {
     }
 }
 
-/// The messages of `units`, as far as they are due and fit in one entry. One that cannot be read ends them:
-/// it is tried again, for to pass over it would lose it.
-fn due(shared: &Shared, units: &[Unit]) -> Vec<Bytes> {
-    let now = shared.clock.now_ms();
+/// The messages from `from` on, as far as they are due and fit in one entry. One that cannot be read ends them: it is
+/// tried again, for to pass over it would lose it. Waits for the disk.
+fn due(shared: &Shared, queue: QueueId, from: u64) -> Result<Vec<Bytes>, String> {
+    let mut units = Vec::new();
+    shared.queues.read(queue, from, AT_ONCE, &mut units).map_err(|error| error.to_string())?;
+    let (now, log) = (shared.clock.now_ms(), shared.node.log());
     let mut messages = Vec::new();
     let mut bytes = 0;
     for unit in units.iter().take_while(|unit| unit.tags_code <= now) {
@@ -83,16 +92,16 @@ fn due(shared: &Shared, units: &[Unit]) -> Vec<Bytes> {
         if bytes > BYTES_AT_ONCE && !messages.is_empty() {
             break;
         }
-        match shared.node.log().slice(unit.physical_offset, unit.size) {
+        let (physical_offset, size) = (unit.physical_offset, unit.size);
+        match log.load(physical_offset, size).and_then(|()| log.slice(physical_offset, size)) {
             Ok(message) => messages.push(message),
             Err(error) => {
-                let physical_offset = unit.physical_offset;
                 tracing::error!(physical_offset, %error, "a delayed message cannot be read; trying again");
                 break;
             }
         }
     }
-    messages
+    Ok(messages)
 }
 
 fn deliver_one(shared: &Shared, bytes: &[u8], submission: &mut Submission<'_>) -> Result<(), MessageError> {
@@ -112,5 +121,6 @@ fn deliver_one(shared: &Shared, bytes: &[u8], submission: &mut Submission<'_>) -
         store_host: shared.config.broker_addr(),
         ..StoredMessageFields::from(message)
     };
-    submission.message(topic_id, tags_code(scan(message.properties).tags), &fields, "")
+    let seen = scan(fields.properties);
+    submission.message(topic_id, tags_code(seen.tags), seen.message_keys(), &fields, "")
 }

@@ -117,16 +117,17 @@ async fn store(shared: &Arc<Shared>, plan: Plan) -> Result<(), SubmitError> {
         store_host: shared.config.broker_addr(),
         ..StoredMessageFields::from(message)
     };
-    let tags = tags_code(scan(&plan.properties).tags);
+    let seen = scan(&plan.properties);
+    let (tags, keys) = (tags_code(seen.tags), seen.message_keys());
     let stored = shared.sequencer.propose_with(|submission| {
         if plan.delay_level == 0 {
-            return submission.message(topic_id, tags, &fields, "");
+            return submission.message(topic_id, tags, keys, &fields, "");
         }
         let now = submission.store_timestamp;
         let delayed = delay::place(shared, &plan.topic, queue_id, plan.delay_level, now);
         fields.topic = names::SCHEDULE_TOPIC;
         fields.queue_id = delayed.queue_id;
-        submission.message(delayed.topic_id, delayed.due, &fields, &delayed.suffix)
+        submission.message(delayed.topic_id, delayed.due, keys, &fields, &delayed.suffix)
     });
     stored.await.map(drop)
 }

@@ -14,6 +14,7 @@ use super::{ProducerReply, Seen, scan};
 use crate::features::delay;
 use crate::features::topics::{self, PutTopic, perm};
 use crate::names;
+use crate::queues::keys::MessageKeys;
 use crate::replica::Shared;
 use crate::router::{Refusal, Router, born_host};
 use crate::sequencer::{Submission, SubmitError, Waiter};
@@ -151,6 +152,7 @@ impl<'a> Prepared<'a> {
         suffix: &str,
     ) -> Result<(), trireme_remoting::message::MessageError> {
         let rewritten = rewrite(text, seen, self.shared);
+        let keys = rewritten.as_deref().map_or_else(|| seen.message_keys(), MessageKeys::of);
         let mut fields = StoredMessageFields {
             body_crc,
             queue_id: self.queue_id,
@@ -180,9 +182,9 @@ impl<'a> Prepared<'a> {
             let suffix = format!("{suffix}{}", delayed.suffix);
             fields.topic = names::SCHEDULE_TOPIC;
             fields.queue_id = delayed.queue_id;
-            return submission.message(delayed.topic_id, delayed.due, &fields, &suffix);
+            return submission.message(delayed.topic_id, delayed.due, keys, &fields, &suffix);
         }
-        submission.message(self.topic_id, tags_code(seen.tags), &fields, suffix)
+        submission.message(self.topic_id, tags_code(seen.tags), keys, &fields, suffix)
     }
 }
 

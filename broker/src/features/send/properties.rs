@@ -2,6 +2,8 @@
 
 use trireme_remoting::message::{properties, property};
 
+use crate::queues::keys::MessageKeys;
+
 /// What a message's properties say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen<'a> {
@@ -9,6 +11,8 @@ pub struct Seen<'a> {
     pub tags: Option<&'a str>,
     /// The client's own id.
     pub uniq_key: Option<&'a str>,
+    /// Keys that it is found by, separated by blanks.
+    pub keys: &'a str,
     /// Delay level, 1 to 18; 0 for none.
     pub delay_level: i32,
     /// A consumer's own limit of retries.
@@ -29,6 +33,13 @@ pub struct Seen<'a> {
     pub origin_message_id: Option<&'a str>,
 }
 
+impl<'a> Seen<'a> {
+    /// What the message is found by.
+    pub fn message_keys(&self) -> MessageKeys<'a> {
+        MessageKeys { unique: self.uniq_key, keys: self.keys }
+    }
+}
+
 /// Reads properties; of a repeated one the last counts.
 pub fn scan(text: &str) -> Seen<'_> {
     let mut seen = Seen::default();
@@ -36,6 +47,7 @@ pub fn scan(text: &str) -> Seen<'_> {
         match name {
             property::TAGS => seen.tags = Some(value),
             property::UNIQ_KEY => seen.uniq_key = Some(value),
+            property::KEYS => seen.keys = value,
             property::DELAY_TIME_LEVEL => seen.delay_level = value.parse().unwrap_or(0),
             property::MAX_RECONSUME_TIMES => seen.max_reconsume_times = value.parse().ok(),
             property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS | property::TIMER_DELIVER_MS => {

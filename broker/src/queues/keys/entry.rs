@@ -1,5 +1,7 @@
 //! The entry of one key of one message, and the hash that names the key.
 
+use trireme_remoting::message::{properties, property};
+
 /// One key of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
@@ -44,6 +46,36 @@ pub fn key_hash(topic: &str, key: &str) -> u64 {
         .into_iter()
         .flatten()
         .fold(OFFSET_BASIS, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+}
+
+/// What a message is found by: its client's id and its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageKeys<'a> {
+    /// `UNIQ_KEY`.
+    pub unique: Option<&'a str>,
+    /// `KEYS`, separated by blanks.
+    pub keys: &'a str,
+}
+
+impl<'a> MessageKeys<'a> {
+    /// Those of a message with these properties. Of a repeated property the last counts.
+    pub fn of(text: &'a str) -> Self {
+        let mut found = Self::default();
+        for (name, value) in properties::iter(text) {
+            match name {
+                property::UNIQ_KEY => found.unique = Some(value),
+                property::KEYS => found.keys = value,
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// [`key_hash`] of each.
+    pub fn hashes(self, topic: &str) -> impl Iterator<Item = u64> {
+        let keys = self.keys.split(' ').filter(|key| !key.is_empty());
+        self.unique.into_iter().chain(keys).map(move |key| key_hash(topic, key))
+    }
 }
 
 #[cfg(test)]

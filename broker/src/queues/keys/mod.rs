@@ -41,7 +41,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use entry::key_hash;
+pub use entry::{MessageKeys, key_hash};
 pub use work::Work;
 
 use entry::Entry;
@@ -138,21 +138,15 @@ struct State {
 }
 
 impl KeyIndex {
-    /// Indexes one key of the message at `physical_offset`; found by queries on return.
+    /// Indexes one key, by its [`key_hash`], of the message at `physical_offset`; found by queries on return.
     ///
     /// Call it once per key (UNIQ_KEY and each element of KEYS), message by message in log order. Costs a
-    /// hash and a few memory writes. A message that runs hold since before a restart is passed over, so the
+    /// few memory writes. A message that runs hold since before a restart is passed over, so the
     /// applier may simply feed from its own position, if that is not above [`KeyIndex::indexed_up_to`].
     ///
     /// Errors: [`Backlog`]. Panics if the physical offset falls.
-    pub fn append(
-        &self,
-        topic: &str,
-        key: &str,
-        physical_offset: u64,
-        store_time_ms: i64,
-    ) -> Result<(), Backlog> {
-        let entry = Entry { hash: key_hash(topic, key), physical_offset, store_time_ms };
+    pub fn append(&self, hash: u64, physical_offset: u64, store_time_ms: i64) -> Result<(), Backlog> {
+        let entry = Entry { hash, physical_offset, store_time_ms };
         let options = &self.shared.options;
         let mut state = self.shared.state.lock();
         if physical_offset < state.skip_below {

@@ -32,9 +32,9 @@ fn run_all_work(index: &KeyIndex) {
 /// Appends one message with one key, working off a backlog as an applier does.
 #[track_caller]
 fn append(index: &KeyIndex, key: &str, physical_offset: u64, store_time_ms: i64) {
-    if index.append("topic", key, physical_offset, store_time_ms).is_err() {
+    if index.append(key_hash("topic", key), physical_offset, store_time_ms).is_err() {
         index.take_work().expect("a backlog means that work is due").run().unwrap();
-        index.append("topic", key, physical_offset, store_time_ms).unwrap();
+        index.append(key_hash("topic", key), physical_offset, store_time_ms).unwrap();
     }
 }
 

@@ -82,7 +82,7 @@ impl World {
     }
 
     fn feed(&mut self, Appended { topic, key, physical_offset, store_time_ms }: Appended) {
-        while self.index.append(TOPICS[topic], KEYS[key], physical_offset, store_time_ms).is_err() {
+        while self.index.append(key_hash(TOPICS[topic], KEYS[key]), physical_offset, store_time_ms).is_err() {
             self.index.take_work().expect("a backlog means that work is due").run().unwrap();
         }
     }

@@ -6,7 +6,9 @@ use super::*;
 
 /// Appends one entry per 10 bytes of log, without working.
 fn append_messages(index: &KeyIndex, messages: std::ops::Range<u64>) -> Result<(), Backlog> {
-    messages.into_iter().try_for_each(|message| index.append("topic", "k", message * 10, message as i64))
+    messages
+        .into_iter()
+        .try_for_each(|message| index.append(key_hash("topic", "k"), message * 10, message as i64))
 }
 
 /// Appends alone write nothing and ask for work only when a run is worth it; one piece of work is out at a
@@ -130,7 +132,7 @@ fn queries_see_every_entry_whatever_goes_on() {
             }
         });
         for message in 0..MESSAGES {
-            while index.append("topic", &format!("k{}", message % 10), message * 10, 0).is_err() {
+            while index.append(key_hash("topic", &format!("k{}", message % 10)), message * 10, 0).is_err() {
                 std::thread::yield_now();
             }
             appended.store(message + 1, Ordering::SeqCst);
