@@ -82,16 +82,28 @@ pub fn query(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
     });
 }
 
-fn position(shared: &Shared, group: &str, topic: &str, queue: QueueId, set_zero: bool, responder: Responder) {
+fn position(
+    shared: &Arc<Shared>,
+    group: &str,
+    topic: &str,
+    queue: QueueId,
+    set_zero: bool,
+    responder: Responder,
+) {
     let stored = shared.state.read().offsets.get(group, topic, queue.queue_id);
-    match stored.or_else(|| (set_zero && starts_at_zero(shared, queue)).then_some(0)) {
-        Some(offset) => respond_offset(responder, offset),
-        None => Refusal::new(
-            response::QUERY_NOT_FOUND,
-            format!("the group {group} has no position in queue {} of {topic}", queue.queue_id),
-        )
-        .reply(responder),
+    if let Some(offset) = stored {
+        return respond_offset(responder, offset);
     }
+    let reason = format!("the group {group} has no position in queue {} of {topic}", queue.queue_id);
+    let none = Refusal::new(response::QUERY_NOT_FOUND, reason);
+    if !set_zero {
+        return none.reply(responder);
+    }
+    let asked = shared.clone();
+    shared.readers.answer(responder, move |responder| match starts_at_zero(&asked, queue) {
+        true => respond_offset(responder, 0),
+        false => none.reply(responder),
+    });
 }
 
 /// A new group on a young queue starts at its first message, whatever it asked for: otherwise a message
@@ -126,37 +138,46 @@ pub fn min_offset(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
 
 /// Code 29.
 pub fn search_by_time(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
-    let found = SearchOffsetRequest::from_ext(&request.ext).map_err(Refusal::from).and_then(|header| {
+    let asked = SearchOffsetRequest::from_ext(&request.ext).map_err(Refusal::from).and_then(|header| {
         let queue = known_queue(shared, header.topic, header.queue_id)?;
         let boundary = match header.boundary_type {
             Some(upper) if upper.eq_ignore_ascii_case("UPPER") => Boundary::Upper,
             _ => Boundary::Lower,
         };
-        shared
-            .queues
-            .offset_by_time::<SearchError>(queue, header.timestamp, boundary, |unit| {
-                unit_store_time(shared, unit)
-            })
-            .map_err(|error| Refusal::new(response::SYSTEM_ERROR, error.0))
+        Ok((queue, header.timestamp, boundary))
     });
-    respond_bound(responder, found);
+    let (queue, timestamp, boundary) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal.reply(responder),
+    };
+    let asked = shared.clone();
+    shared.readers.answer(responder, move |responder| {
+        let store_time = |unit: &Unit| unit_store_time(&asked, unit);
+        let found = asked.queues.offset_by_time::<SearchError>(queue, timestamp, boundary, store_time);
+        respond_bound(responder, found.map_err(|error| Refusal::new(response::SYSTEM_ERROR, error.0)));
+    });
 }
 
 /// Code 32.
 pub fn earliest_store_time(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
-    let found = QueueRequest::from_ext(&request.ext).map_err(Refusal::from).and_then(|header| {
-        let queue = known_queue(shared, header.topic, header.queue_id)?;
-        let min = shared.queues.min_queue_offset(queue);
-        store_time(shared, queue, min).map_err(|error| Refusal::new(response::SYSTEM_ERROR, error.0))
-    });
-    match found {
-        // RocketMQ's answer for a queue that has no message.
-        Ok(stored) => {
-            let header = TimestampResponse { timestamp: stored.unwrap_or(-1) };
-            responder.reply(Frame::response(response::SUCCESS).with_ext(header.to_ext()));
+    let queue = QueueRequest::from_ext(&request.ext)
+        .map_err(Refusal::from)
+        .and_then(|header| known_queue(shared, header.topic, header.queue_id));
+    let queue = match queue {
+        Ok(queue) => queue,
+        Err(refusal) => return refusal.reply(responder),
+    };
+    let asked = shared.clone();
+    shared.readers.answer(responder, move |responder| {
+        match store_time(&asked, queue, asked.queues.min_queue_offset(queue)) {
+            // RocketMQ's answer for a queue that has no message.
+            Ok(stored) => {
+                let header = TimestampResponse { timestamp: stored.unwrap_or(-1) };
+                responder.reply(Frame::response(response::SUCCESS).with_ext(header.to_ext()));
+            }
+            Err(error) => Refusal::new(response::SYSTEM_ERROR, error.0).reply(responder),
         }
-        Err(refusal) => refusal.reply(responder),
-    }
+    });
 }
 
 /// A search that could not read a queue or the log.
@@ -175,11 +196,12 @@ fn store_time(shared: &Shared, queue: QueueId, queue_offset: u64) -> Result<Opti
     units.first().map(|unit| unit_store_time(shared, unit)).transpose()
 }
 
+/// Waits for the disk.
 fn unit_store_time(shared: &Shared, unit: &Unit) -> Result<i64, SearchError> {
-    let bytes = shared
-        .node
-        .log()
-        .slice(unit.physical_offset, unit.size)
+    let log = shared.node.log();
+    let bytes = log
+        .load(unit.physical_offset, unit.size)
+        .and_then(|()| log.slice(unit.physical_offset, unit.size))
         .map_err(|error| SearchError(error.to_string()))?;
     let message = StoredMessage::parse(&bytes).map_err(|error| SearchError(error.to_string()))?;
     Ok(message.store_timestamp)

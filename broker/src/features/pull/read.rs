@@ -131,15 +131,18 @@ impl Reading {
 }
 
 /// The message at a physical offset that a client named, if there is one: nothing else of the log may
-/// come out this way, so its own physical offset and an applied queue position must confirm it.
+/// come out this way, so its own physical offset and an applied queue position must confirm it. Waits for the disk.
 pub fn message_at(shared: &Shared, physical_offset: i64) -> Option<Bytes> {
     let at = u64::try_from(physical_offset).ok()?;
     let log = shared.node.log();
     if at < log.min_physical_offset() || at >= log.next_physical_offset() {
         return None;
     }
+    log.load(at, 4).ok()?;
     let size = log.slice(at, 4).ok().and_then(|bytes| StoredMessage::size(&bytes).ok())?;
-    let bytes = log.slice(at, u32::try_from(size).ok()?).ok()?;
+    let size = u32::try_from(size).ok()?;
+    log.load(at, size).ok()?;
+    let bytes = log.slice(at, size).ok()?;
     let message = StoredMessage::parse(&bytes).ok()?;
     if message.physical_offset != physical_offset {
         return None;

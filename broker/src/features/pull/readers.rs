@@ -2,7 +2,7 @@
 //!
 //! A page of the log that is not in memory stops whoever touches it, and the threads that run requests have
 //! producers to answer. So a pull of anything but the newest messages is read, and brought into memory, here;
-//! what is left for the connection is to write it.
+//! what is left for the connection is to write it. Other requests for old messages are answered here altogether.
 
 use std::collections::VecDeque;
 use std::io;
@@ -100,7 +100,8 @@ impl Readers {
         self.answer(responder, move |responder| load(&shared, responder, &found));
     }
 
-    fn answer(&self, responder: Responder, answer: impl FnOnce(Responder) + Send + 'static) {
+    /// Answers a request on one of the threads, where waiting for the disk holds up nobody who does not.
+    pub fn answer(&self, responder: Responder, answer: impl FnOnce(Responder) + Send + 'static) {
         let mut state = self.queue.state.lock();
         if state.stopping || state.jobs.len() >= MAX_QUEUED {
             drop(state);

@@ -27,13 +27,14 @@ pub fn by_offset(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
         Ok(header) => header,
         Err(error) => return Refusal::from(error).reply(responder),
     };
-    match pull::message_at(shared, header.offset) {
+    let (asked, offset) = (shared.clone(), header.offset);
+    shared.readers.answer(responder, move |responder| match pull::message_at(&asked, offset) {
         Some(message) => responder.reply(Frame::response(response::SUCCESS).with_body(message)),
         None => {
-            let reason = format!("there is no message at physical offset {}", header.offset);
+            let reason = format!("there is no message at physical offset {offset}");
             Refusal::new(response::SYSTEM_ERROR, reason).reply(responder);
         }
-    }
+    });
 }
 
 struct Query {
