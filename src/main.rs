@@ -35,6 +35,16 @@ enum Command {
     Consume(cmd::consume::Args),
 }
 
+/// Tokio's own variable: how many threads run tasks.
+const WORKERS: &str = "TOKIO_WORKER_THREADS";
+
+/// Half of the cores: the others are for the threads that write, sync and read, and for the kernel's part of the network.
+/// Most tasks of a replica wait for one another, and to wake one on another thread costs more than it gains
+/// (`docs/decisions/0012-workers.md`).
+fn broker_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = |()| ExitCode::SUCCESS;
@@ -43,8 +53,11 @@ fn main() -> ExitCode {
         // What these print shows what matters; a development cluster's replicas log to files.
         _ => "warn",
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(args.command, Command::Broker(_)) && std::env::var_os(WORKERS).is_none() {
+        runtime.worker_threads(broker_workers());
+    }
+    let result = runtime.enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             match args.command {
                 Command::Dev(args) => cmd::dev::run(args).await.map(done),
