@@ -116,16 +116,7 @@ impl Saver {
         copy: impl Fn() -> Option<Copies> + Send,
     ) {
         loop {
-            let _ = tokio::time::timeout(EVERY, self.shared.arrived.notified()).await;
-            if self.shared.next.lock().waiting.is_none()
-                && self.at().is_some_and(|at| self.on_disk() != Some(at))
-                && let Some((log_id, parts, positions)) = copy()
-            {
-                self.save(log_id, parts, positions);
-            }
-            let Some((log_id, mut parts, positions)) = self.shared.next.lock().waiting.take() else {
-                continue;
-            };
+            let (log_id, mut parts, positions) = self.next(EVERY, &copy).await;
             let rows: Vec<(u32, u32, u64, u64)> = positions
                 .iter()
                 .map(|p| (p.queue.topic_id, p.queue.queue_id, p.min_queue_offset, p.next_queue_offset))
@@ -162,6 +153,30 @@ impl Saver {
         }
     }
 
+    /// What to save next: what is handed over; or what `copy` gives, if nothing was for as long as `every` and there is
+    /// something to save.
+    async fn next(&self, every: Duration, copy: &(impl Fn() -> Option<Copies> + Send)) -> Copies {
+        loop {
+            let was_called = tokio::time::timeout(every, self.shared.arrived.notified()).await.is_ok();
+            if let Some(copies) = self.shared.next.lock().waiting.take() {
+                return copies;
+            }
+            let is_behind = || self.at().is_some_and(|at| self.on_disk() != Some(at));
+            if !was_called
+                && is_behind()
+                && let Some(copies) = copy()
+            {
+                // Not through `save`: its call would be heard after this one was saved, and so on without a pause.
+                let mut next = self.shared.next.lock();
+                next.due = Instant::now() + EVERY;
+                next.busy = true;
+                // Handed over meanwhile, and older: not to be saved after this one.
+                next.waiting.take_if(|waiting| waiting.0 <= copies.0);
+                return copies;
+            }
+        }
+    }
+
     /// Waits until what was handed over last is saved, or long enough: an older save is as good.
     pub async fn finish(&self) {
         let waiting = {
@@ -188,4 +203,36 @@ pub fn positions(parts: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Position>, cod
             next_queue_offset,
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(index: u64) -> LogId {
+        LogId { term: 1, index }
+    }
+
+    fn copies(index: u64) -> Copies {
+        (id(index), BTreeMap::new(), Vec::new())
+    }
+
+    /// One save after the other would keep the disk busy for ever.
+    #[tokio::test]
+    async fn what_comes_now_and_then_is_saved_now_and_then() {
+        let saver = Saver::new();
+        let copy = || saver.at().map(|at| copies(at.index));
+        let (soon, late) = (Duration::from_millis(1), Duration::from_secs(3600));
+        saver.whole(id(1));
+        assert_eq!(saver.next(soon, &copy).await.0, id(1), "nothing was handed over");
+        saver.saved(id(1));
+        saver.whole(id(2));
+        let at_once = tokio::time::timeout(Duration::from_millis(50), saver.next(late, &copy)).await;
+        assert!(at_once.is_err(), "{at_once:?}");
+        saver.save(id(2), BTreeMap::new(), Vec::new());
+        assert_eq!(saver.next(late, &copy).await.0, id(2), "it was handed over");
+        saver.saved(id(2));
+        let nothing = tokio::time::timeout(Duration::from_millis(50), saver.next(soon, &copy)).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+    }
 }
