@@ -239,11 +239,9 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::Path;
 
-    use trireme_remoting::message::StoredMessageFields;
-
     use super::*;
     use crate::command::Command;
-    use crate::entry::{self, EntryBuilder};
+    use crate::entry::{self, EntryBuilder, plain_fields};
     use crate::features::topics::DeleteTopic;
     use crate::queues::consume::Options;
     use crate::queues::keys::MessageKeys;
@@ -252,25 +250,8 @@ mod tests {
     fn entry(state: &State, index: u64, queue_offsets: &[u64]) -> Applied {
         let topic = state.topics.get("BenchmarkTest").unwrap();
         let mut builder = EntryBuilder::new(1024);
-        let host = ([127, 0, 0, 1], 10911).into();
+        let fields = plain_fields(&topic.name, b"x");
         for _ in queue_offsets {
-            let fields = StoredMessageFields {
-                body_crc: 0,
-                queue_id: 0,
-                flag: 0,
-                queue_offset: 0,
-                physical_offset: 0,
-                sys_flag: 0,
-                born_timestamp: 0,
-                born_host: host,
-                store_timestamp: 7,
-                store_host: host,
-                reconsume_times: 0,
-                prepared_transaction_offset: 0,
-                body: b"x",
-                topic: &topic.name,
-                properties: "",
-            };
             builder.message(topic.id, 0, MessageKeys::default(), &fields).unwrap();
         }
         applied(builder, index, queue_offsets)

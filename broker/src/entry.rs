@@ -353,6 +353,29 @@ impl Entry {
     }
 }
 
+/// A message for tests, of queue 0.
+#[cfg(test)]
+pub fn plain_fields<'a>(topic: &'a str, body: &'a [u8]) -> StoredMessageFields<'a> {
+    let host = ([127, 0, 0, 1], 10911).into();
+    StoredMessageFields {
+        body_crc: 0,
+        queue_id: 0,
+        flag: 0,
+        queue_offset: 0,
+        physical_offset: 0,
+        sys_flag: 0,
+        born_timestamp: 0,
+        born_host: host,
+        store_timestamp: 7,
+        store_host: host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body,
+        topic,
+        properties: "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -363,24 +386,7 @@ mod tests {
     use crate::queues::keys::key_hash;
 
     fn add(builder: &mut EntryBuilder, properties: &str) {
-        let host = ([127, 0, 0, 1], 10911).into();
-        let fields = StoredMessageFields {
-            body_crc: 0,
-            queue_id: 3,
-            flag: 0,
-            queue_offset: 0,
-            physical_offset: 0,
-            sys_flag: 0,
-            born_timestamp: 0,
-            born_host: host,
-            store_timestamp: 0,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: b"body",
-            topic: "T",
-            properties,
-        };
+        let fields = StoredMessageFields { queue_id: 3, properties, ..plain_fields("T", b"body") };
         builder.message(7, 99, MessageKeys::of(properties), &fields).unwrap();
     }
 

@@ -558,27 +558,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::entry::plain_fields;
 
     fn submit_one(sequencer: &Sequencer, body: usize) -> Result<(), SubmitError> {
-        let host = ([127, 0, 0, 1], 10911).into();
         let body = vec![1; body];
-        let fields = StoredMessageFields {
-            body_crc: 0,
-            queue_id: 0,
-            flag: 0,
-            queue_offset: 0,
-            physical_offset: 0,
-            sys_flag: 0,
-            born_timestamp: 0,
-            born_host: host,
-            store_timestamp: 0,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &body,
-            topic: "topic",
-            properties: "",
-        };
+        let fields = plain_fields("topic", &body);
         // Nobody waits for the outcome.
         submit(sequencer.begin(), |submission| submission.message(1, 0, MessageKeys::default(), &fields, ""))
             .map(drop)

@@ -165,3 +165,31 @@ async fn what_became_old_meanwhile_goes_after_a_restart() {
     eventually("all segments but the last are too old", || running.log_start() == last_segment).await;
     running.stop().await;
 }
+
+/// Its neighbours tell as much.
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_checkpoints_keep_no_other_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(config(dir.path(), Duration::from_secs(5)), clock(&Arc::default())).await;
+    running.fill(6).await;
+    let last_segment = running.log_end() / SEGMENT * SEGMENT;
+    let damage = |start: u64| {
+        let path = dir.path().join("checkpoints").join(format!("{start:020}.checkpoint"));
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    for start in [SEGMENT, 3 * SEGMENT, last_segment] {
+        damage(start);
+    }
+    eventually("all that ends at a sound checkpoint is too old", || {
+        running.log_start() == last_segment - SEGMENT
+    })
+    .await;
+    running.fill(1).await;
+    eventually("the next sound checkpoint lets go what the damaged one kept", || {
+        last_segment < running.log_start()
+    })
+    .await;
+    running.stop().await;
+}

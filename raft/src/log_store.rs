@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use openraft::RaftLogReader;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use parking_lot::RwLock;
-use trireme_commitlog::{CommitLog, FrameBuf, FrameRef};
+use trireme_commitlog::{CommitLog, FrameBuf, FrameRef, LogId};
 
 use crate::checkpoints::{Checkpoints, Stored};
 use crate::codec::{self, WireMembership};
@@ -79,6 +79,19 @@ impl LogStore {
     fn entries(&self, from: u64, to: u64, max_bytes: u64) -> io::Result<Vec<Entry>> {
         let frames = self.log.read(from, to, max_bytes).map_err(io::Error::other)?;
         frames.into_iter().map(entry_of).collect()
+    }
+
+    /// Trims all entries up to `upto`. Blocks on the disk.
+    fn start_behind(&self, upto: LogId) -> io::Result<()> {
+        if self.log.last().is_none_or(|last| last.index <= upto.index) {
+            // A checkpoint from a peer put us ahead of our own log, or just at its end: the log starts
+            // over behind it, at the segment where the next entry lies on every replica.
+            let installed = self.checkpoints.newest()?.filter(|stored| stored.log_id == upto);
+            if let Some(Stored { checkpoint, .. }) = installed {
+                return self.log.reset(upto, checkpoint.physical_offset).map_err(io::Error::other);
+            }
+        }
+        self.log.trim(upto).map_err(io::Error::other)
     }
 }
 
@@ -186,15 +199,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
-        let upto = from_raft(&upto);
-        if self.log.last().is_none_or(|last| last.index <= upto.index) {
-            // A checkpoint from a peer put us ahead of our own log, or just at its end: the log starts
-            // over behind it, at the segment where the next entry lies on every replica.
-            let installed = self.checkpoints.newest()?.filter(|stored| stored.log_id == upto);
-            if let Some(Stored { checkpoint, .. }) = installed {
-                return self.log.reset(upto, checkpoint.physical_offset).map_err(io::Error::other);
-            }
-        }
-        self.log.trim(upto).map_err(io::Error::other)
+        // It syncs, and openraft's core task, which waits for it, must not keep its thread.
+        let (this, upto) = (self.clone(), from_raft(&upto));
+        tokio::task::spawn_blocking(move || this.start_behind(upto)).await.map_err(io::Error::other)?
     }
 }

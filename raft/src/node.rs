@@ -197,14 +197,15 @@ impl Node {
     }
 
     /// Physical offsets at which the log can be made to start, ascending: where checkpoints are of what is applied. After
-    /// a start there may be later ones, which the last run has recorded and this one is about to.
+    /// a start there may be later ones, which the last run has recorded and this one is about to. One that is damaged may
+    /// be among them. Blocks on the disk.
     pub fn trim_points(&self) -> io::Result<Vec<u64>> {
-        let mut points = self.inner.checkpoints.list()?;
-        while let Some(at) = points.last()
-            && !self.inner.checkpoints.load(*at)?.is_some_and(|stored| self.has_applied(stored.log_id))
-        {
-            points.pop();
-        }
+        let checkpoints = &self.inner.checkpoints;
+        let mut points = checkpoints.list()?;
+        // What cannot be read at the end is no place to start from, and says nothing of what lies before it.
+        let is_applied =
+            |at| matches!(checkpoints.load(at), Ok(Some(stored)) if self.has_applied(stored.log_id));
+        while points.pop_if(|at| !is_applied(*at)).is_some() {}
         Ok(points)
     }
 
@@ -225,12 +226,14 @@ impl Node {
     /// before it can no longer be read; the segments that hold them go away in the background. Does
     /// nothing if the log starts there or later.
     ///
-    /// Errors: `NotFound` if there is no checkpoint; `WouldBlock` if it is ahead of what is applied; `TimedOut` if the entries are still on their way to
-    /// a follower. They are then trimmed when it has them or is given up.
+    /// Errors: `NotFound` if there is no checkpoint; `WouldBlock` if it is ahead of what is applied; `TimedOut` if the
+    /// entries are still on their way to a follower. They are then trimmed when it has them or is given up.
     pub async fn trim(&self, physical_offset: u64) -> io::Result<()> {
         let inner = &self.inner;
         let _one_at_a_time = inner.trimming.lock().await;
-        let stored = inner.checkpoints.load(physical_offset)?.ok_or_else(|| {
+        let checkpoints = inner.checkpoints.clone();
+        let loaded = blocking(move || checkpoints.load(physical_offset)).await?;
+        let stored = loaded.ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("there is no checkpoint at {physical_offset}"))
         })?;
         if !self.has_applied(stored.log_id) {
@@ -258,7 +261,8 @@ impl Node {
                 .map_err(|error| late(&error))?;
         }
         // Only now, and only what lies before the log as it is: its start needs its checkpoint.
-        inner.checkpoints.remove_before(inner.log.min_physical_offset())
+        let (checkpoints, start) = (inner.checkpoints.clone(), inner.log.min_physical_offset());
+        blocking(move || checkpoints.remove_before(start)).await
     }
 
     /// Asks `to` to take over. Returns at once; watch [`Node::leadership`]. Does nothing on a replica
@@ -423,4 +427,8 @@ fn raft_config(config: &ReplicaConfig) -> Config {
         install_snapshot_timeout: 10_000,
         ..Config::default()
     }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,10 @@ impl Life {
 #[derive(Debug)]
 pub(super) struct Leaving {
     lives: Mutex<HashMap<String, Vec<Arc<Life>>>>,
+    /// Held while files are shortened, which may take long.
     files: Mutex<Files>,
+    /// Of all `files`.
+    bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -81,7 +85,7 @@ struct Nameless {
 impl Leaving {
     pub fn new() -> Self {
         let files = Files { last: Instant::now(), files: Vec::new() };
-        Self { lives: Mutex::default(), files: Mutex::new(files) }
+        Self { lives: Mutex::default(), files: Mutex::new(files), bytes: AtomicU64::new(0) }
     }
 
     /// A handle to the file of this name is made.
@@ -103,13 +107,15 @@ impl Leaving {
             && let Ok(len) = file.metadata().map(|found| found.len())
             && SMALL < len
         {
-            self.files.lock().files.push(Nameless { file, len, lives });
+            let mut files = self.files.lock();
+            files.files.push(Nameless { file, len, lives });
+            self.bytes.fetch_add(len, Ordering::Relaxed);
         }
     }
 
-    /// Bytes of the files that are leaving.
+    /// Bytes of the files that are leaving. Does not wait for those that are being shortened.
     pub fn bytes(&self) -> u64 {
-        self.files.lock().files.iter().map(|nameless| nameless.len).sum()
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Gives back as much as the time since the last call allows.
@@ -117,7 +123,7 @@ impl Leaving {
         let mut files = self.files.lock();
         let passed = files.last.elapsed().min(LONGEST);
         files.last = Instant::now();
-        let total: u64 = files.files.iter().map(|nameless| nameless.len).sum();
+        let total = self.bytes();
         if total == 0 {
             return;
         }
@@ -131,7 +137,9 @@ impl Leaving {
             left -= given;
             nameless.len -= given;
             // What cannot be shortened goes at once, when it is closed.
-            nameless.file.set_len(nameless.len).is_ok() && nameless.len > 0
+            let stays = nameless.file.set_len(nameless.len).is_ok() && nameless.len > 0;
+            self.bytes.fetch_sub(if stays { given } else { given + nameless.len }, Ordering::Relaxed);
+            stays
         });
     }
 }

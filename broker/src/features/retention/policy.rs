@@ -57,10 +57,14 @@ impl fmt::Display for Reason {
 }
 
 impl Policy {
+    /// Messages that were stored before this are too old, in milliseconds since 1970.
+    pub fn expired_before(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Why what lies before `point` may go, if it may.
     pub fn lets_go(&self, point: &Point, situation: &Situation) -> Option<Reason> {
-        let keep_ms = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
-        if point.newest_ms < situation.now_ms.saturating_sub(keep_ms) {
+        if point.newest_ms < self.expired_before(situation.now_ms) {
             return Some(Reason::Age);
         }
         let kept = situation.tail.saturating_sub(point.physical_offset);

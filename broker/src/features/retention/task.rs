@@ -86,8 +86,7 @@ pub async fn order(shared: &Arc<Shared>, order: Order) -> Result<Trimmed, String
     let mut known = shared.retention.known.lock().await;
     let policy = &shared.retention.policy;
     let order = if order == Order::default() {
-        let keep_ms = i64::try_from(policy.keep.as_millis()).unwrap_or(i64::MAX);
-        Order { before_ms: Some(known.now_ms(shared).saturating_sub(keep_ms)), ..order }
+        Order { before_ms: Some(policy.expired_before(known.now_ms(shared))), ..order }
     } else {
         order
     };
