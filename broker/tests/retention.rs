@@ -173,8 +173,10 @@ async fn damaged_checkpoints_keep_no_other_segments() {
     let running = Running::start(config(dir.path(), Duration::from_secs(5)), clock(&Arc::default())).await;
     running.fill(6).await;
     let last_segment = running.log_end() / SEGMENT * SEGMENT;
+    let path_of = |start: u64| dir.path().join("checkpoints").join(format!("{start:020}.checkpoint"));
+    eventually("the last checkpoint is written", || path_of(last_segment).exists()).await;
     let damage = |start: u64| {
-        let path = dir.path().join("checkpoints").join(format!("{start:020}.checkpoint"));
+        let path = path_of(start);
         let mut bytes = std::fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(path, bytes).unwrap();

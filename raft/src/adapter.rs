@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -15,13 +14,11 @@ use crate::entry::{Entry, Payload};
 use crate::hard_state::HardState;
 use crate::lease::Lease;
 use crate::proposal::Outcome;
+use crate::recorder::{self, Recorder};
 use crate::state_machine::{Applied, Carries, StateMachine};
 use crate::types::{RaftLogId, SnapshotMeta, StoredMembership, TypeConfig, from_raft, to_raft};
 
 type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, Checkpoint>;
-
-/// Between two tries to write a checkpoint on a full disk.
-const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_millis(200);
 
 /// Drives the broker's state machine from openraft's apply task.
 ///
@@ -34,6 +31,7 @@ pub struct Adapter {
     log: Arc<CommitLog>,
     hard: HardState,
     boundary: Boundary,
+    recorder: Recorder,
     flushed: watch::Receiver<Option<LogId>>,
     applied: watch::Sender<Option<LogId>>,
     membership: StoredMembership,
@@ -46,13 +44,13 @@ pub struct Boundary {
     log: Arc<CommitLog>,
     /// Set by whoever wants the log trimmed: the physical offset where it shall start.
     pub target: Arc<Mutex<Option<u64>>>,
-    _lease: Lease,
+    lease: Lease,
 }
 
 impl Boundary {
     /// Nothing is to be trimmed yet.
     pub fn new(checkpoints: Checkpoints, log: Arc<CommitLog>, lease: Lease) -> Self {
-        Self { checkpoints, log, target: Arc::default(), _lease: lease }
+        Self { checkpoints, log, target: Arc::default(), lease }
     }
 
     fn current(&self) -> io::Result<Option<Stored>> {
@@ -81,7 +79,8 @@ impl Adapter {
         let membership = hard.membership().map_err(io::Error::other)?;
         applied.send_replace(machine.saved());
         let log = boundary.log.clone();
-        Ok(Self { machine, log, hard, boundary, flushed, applied, membership })
+        let recorder = Recorder::start(boundary.checkpoints.clone(), boundary.lease.clone());
+        Ok(Self { machine, log, hard, boundary, recorder, flushed, applied, membership })
     }
 
     async fn on_disk(&mut self, id: LogId) -> io::Result<()> {
@@ -93,7 +92,7 @@ impl Adapter {
         let frame = entry.frame.as_ref().expect("entries are read from the log, so they have a frame");
         let segment_bytes = self.log.options().segment_bytes;
         if frame.physical_offset.is_multiple_of(segment_bytes) && frame.physical_offset > 0 {
-            self.record_checkpoint(frame.physical_offset).await?;
+            self.record_checkpoint(frame.physical_offset);
         }
         if let Payload::Membership(membership) = &entry.payload {
             self.membership = StoredMembership::new(Some(to_raft(frame.id)), membership.clone());
@@ -113,41 +112,11 @@ impl Adapter {
     }
 
     /// The state as of the entry before the segment that starts at `physical_offset`.
-    async fn record_checkpoint(&mut self, physical_offset: u64) -> io::Result<()> {
-        let Some(log_id) = *self.applied.borrow() else { return Ok(()) };
+    fn record_checkpoint(&mut self, physical_offset: u64) {
+        let Some(log_id) = *self.applied.borrow() else { return };
         let checkpoint = Checkpoint { physical_offset, state: self.machine.checkpoint().into() };
-        let stored = Stored { log_id, membership: self.membership.clone(), checkpoint };
-        let bytes = stored.checkpoint.state.len();
-        self.save(stored).await?;
-        tracing::info!(%log_id, physical_offset, bytes, "checkpoint");
-        Ok(())
+        self.recorder.record(Stored { log_id, membership: self.membership.clone(), checkpoint });
     }
-
-    /// Writes a checkpoint, or waits until the disk has room for it: nothing behind it is applied
-    /// meanwhile, but what was is served, and a replica that stopped would be one less when there is
-    /// room again.
-    async fn save(&self, stored: Stored) -> io::Result<()> {
-        let stored = Arc::new(stored);
-        let mut is_told = false;
-        loop {
-            let (checkpoints, stored) = (self.boundary.checkpoints.clone(), stored.clone());
-            let saving = tokio::task::spawn_blocking(move || checkpoints.save(&stored));
-            match saving.await.map_err(io::Error::other)? {
-                Err(error) if is_full(&error) => {
-                    if !is_told {
-                        tracing::error!(%error, "no room for a checkpoint; nothing is applied until there is");
-                    }
-                    is_told = true;
-                    tokio::time::sleep(LOOK_FOR_ROOM_EVERY).await;
-                }
-                saved => return saved,
-            }
-        }
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl RaftStateMachine<TypeConfig> for Adapter {
@@ -192,7 +161,7 @@ impl RaftStateMachine<TypeConfig> for Adapter {
         let Checkpoint { physical_offset, state } = stored.checkpoint.clone();
         let log_id = stored.log_id;
         tracing::info!(?log_id, physical_offset, last_log = ?self.log.last(), "installing a checkpoint");
-        self.save(stored).await?;
+        recorder::save(&self.boundary.checkpoints, stored, &self.boundary.lease).await?;
         self.machine.restore(log_id, physical_offset, &state).map_err(io::Error::other)?;
         self.membership = meta.last_membership.clone();
         self.hard.save_membership(&self.membership).map_err(io::Error::other)?;

@@ -90,6 +90,11 @@ impl Checkpoints {
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }
+        self.sync()
+    }
+
+    /// Makes the names of all checkpoints durable. One that was just [listed](Self::list) may not have been.
+    pub fn sync(&self) -> io::Result<()> {
         fs::File::open(&self.dir)?.sync_all()
     }
 

@@ -28,6 +28,7 @@ mod leadership;
 mod lease;
 mod log_store;
 mod network;
+mod recorder;
 mod room;
 mod store;
 mod types;

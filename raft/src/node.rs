@@ -253,6 +253,8 @@ impl Node {
                 .await
                 .map_err(|error| late(&error))?;
             *inner.trim_target.lock() = None;
+            let checkpoints = inner.checkpoints.clone();
+            blocking(move || checkpoints.sync()).await?;
             inner.raft.trigger().purge_log(stored.log_id.index).await.map_err(io::Error::other)?;
             let trimmed = inner.raft.wait(Some(TRIM_WITHIN));
             trimmed

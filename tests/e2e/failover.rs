@@ -264,6 +264,32 @@ async fn handed_over() {
     cluster.assert_healthy();
 }
 
+/// The leader dies just as it hands over, sooner or later in that: one of the others leads, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_it_hands_over() {
+    let mut cluster = cluster().await;
+    let load = Load::start(&cluster, "handing").await;
+    let mut times = Vec::new();
+    for millis in [0, 1, 3, 10] {
+        let from = cluster.leader().await;
+        let header = ElectMasterRequest { broker_id: Some((from as i64 + 1) % 3 + 1), ..Default::default() };
+        let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
+        let (remote, addr) = (cluster.remote.clone(), cluster.replicas[from].addr);
+        let mut asking = Box::pin(async move { wire::ask(&remote, addr, request).await });
+        // It may have been answered by then, or not.
+        let _ = tokio::time::timeout(Duration::from_millis(millis), &mut asking).await;
+        let killed = cluster.kill(from).await;
+        times.push(load.history.first_ack(killed, cluster.replicas[from].addr).await);
+        load.history.progress(50).await;
+        cluster.restart(from);
+        cluster.caught_up(from).await;
+    }
+    report("SIGKILL", FIRST_ACK, times);
+    let attempts = load.check(&cluster).await;
+    let log = same_logs(cluster).await;
+    assert_terms(&log, &attempts);
+}
+
 /// A replica that stops in order answers the pulls that wait at it, so that nobody has to find out that it is gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_answers_who_waits() {

@@ -77,7 +77,7 @@ impl CommitLog {
     /// Writes the sidecars that are missing, for segments that are durable as a whole. A failure costs a rebuild after
     /// the next start and nothing else.
     fn save_sidecars(&self) {
-        let _files = self.files.lock();
+        let mut files = self.files.lock();
         let unsaved: Vec<Arc<Segment>> = {
             let state = self.state.read();
             let durable =
@@ -85,9 +85,14 @@ impl CommitLog {
             state.sealed.iter().filter(durable).filter(|segment| is_unsaved(segment)).cloned().collect()
         };
         for segment in unsaved {
-            if let Err(error) = self.save_sidecar(&segment) {
-                tracing::warn!(physical_offset = segment.base, %error, "sidecar index not written");
+            let saved = self.save_sidecar(&segment);
+            if let Err(error) = &saved
+                && !files.sidecars_fail
+            {
+                let physical_offset = segment.base;
+                tracing::warn!(physical_offset, %error, "sidecar index not written; trying again");
             }
+            files.sidecars_fail = saved.is_err();
         }
     }
 

@@ -98,13 +98,20 @@ pub struct CommitLog {
     options: Options,
     writer: Mutex<()>,
     flusher: Mutex<()>,
-    files: Mutex<()>,
+    files: Mutex<Files>,
     mark: Mutex<MarkFile>,
     prewriting: Prewriting,
     state: RwLock<State>,
     fault: OnceLock<Fault>,
     /// The tail when it was opened.
     opened_at: u64,
+}
+
+/// Who holds it makes or removes files.
+#[derive(Debug, Default)]
+struct Files {
+    /// No sidecar could be written lately; that was told.
+    sidecars_fail: bool,
 }
 
 /// What is in memory of the log. Built by recovery, changed by the verbs.
@@ -191,7 +198,7 @@ impl CommitLog {
             options,
             writer: Mutex::new(()),
             flusher: Mutex::new(()),
-            files: Mutex::new(()),
+            files: Mutex::default(),
             mark: Mutex::new(mark),
             prewriting: Prewriting::default(),
             state: RwLock::new(state),

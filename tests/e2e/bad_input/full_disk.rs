@@ -49,6 +49,13 @@ impl Sender<'_> {
         .await
     }
 
+    /// Sends so many messages, each until it is taken.
+    async fn send_all(&mut self, count: usize) {
+        for _ in 0..count {
+            eventually("a message is taken", async || self.send(100_000).await.is_ok()).await;
+        }
+    }
+
     /// While the disk is full, every replica serves what it has, and the leader has all that was acknowledged.
     async fn reads_go_on(&self) {
         let leader = self.cluster.leader().await;
@@ -75,6 +82,15 @@ impl Sender<'_> {
     }
 }
 
+/// A cluster whose replicas share a small disk, on which so much should stay free.
+async fn cluster_on(disk: &Disk, trim_bytes: u64) -> Cluster {
+    let (reserve, trim) = (RESERVE_BYTES.to_string(), trim_bytes.to_string());
+    let room = ["--disk-reserve-bytes", &reserve, "--disk-trim-bytes", &trim];
+    let args = room.into_iter().chain(["--max-message-bytes", "131072"]).map(str::to_owned).collect();
+    let stores = Some(disk.path().to_owned());
+    Cluster::start_with(Options { segment_bytes: 1280 << 10, stores, args, ..Options::default() }).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_and_recovers() {
     let disk = match Disk::mount(DISK_BYTES) {
@@ -82,16 +98,7 @@ async fn a_full_disk_refuses_and_recovers() {
         Err(reason) => return println!("skipped: no disk can be mounted here: {reason}"),
     };
     // Nothing goes to make room.
-    let keep = ["--disk-trim-bytes", "0"];
-    let args = ["--disk-reserve-bytes", &RESERVE_BYTES.to_string(), "--max-message-bytes", "131072"];
-    let args = [&args[..], &keep].concat();
-    let options = Options {
-        segment_bytes: 1280 << 10,
-        stores: Some(disk.path().to_owned()),
-        args: args.into_iter().map(str::to_owned).collect(),
-        ..Options::default()
-    };
-    let mut cluster = Cluster::start_with(options).await;
+    let mut cluster = cluster_on(&disk, 0).await;
     cluster.topic("much", 1).await;
     let queue = MessageQueue::new("much", "broker-a", 0);
     let mut sender = Sender { cluster: &cluster, queue, attempts: Vec::new() };
@@ -115,5 +122,31 @@ async fn a_full_disk_refuses_and_recovers() {
 
     let acked = sender.attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Acked(_)));
     println!("{} of {} messages taken", acked.count(), sender.attempts.len());
+    cluster.assert_healthy();
+}
+
+/// Old messages make room for new ones, also when somebody else takes the last byte, and however often.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_makes_room_by_itself() {
+    let disk = match Disk::mount(DISK_BYTES) {
+        Ok(disk) => disk,
+        Err(reason) => return println!("skipped: no disk can be mounted here: {reason}"),
+    };
+    let mut cluster = cluster_on(&disk, 2 * RESERVE_BYTES).await;
+    cluster.topic("much", 1).await;
+    let queue = MessageQueue::new("much", "broker-a", 0);
+    let mut sender = Sender { cluster: &cluster, queue, attempts: Vec::new() };
+    for round in 0..3 {
+        sender.send_all(100).await;
+        let ballast = disk.fill(usize::MAX / 2);
+        sender.send_all(100).await;
+        println!("round {round}: {} attempts", sender.attempts.len());
+        std::fs::remove_file(&ballast).unwrap();
+    }
+    cluster.converged(0).await;
+    for at in 0..3 {
+        let status = cluster.status(at).await.unwrap();
+        assert!(status.log_start > 0, "{status:?}");
+    }
     cluster.assert_healthy();
 }
