@@ -33,6 +33,8 @@ enum Command {
     Send(cmd::send::Args),
     /// Consume messages and print them.
     Consume(cmd::consume::Args),
+    /// Break a cluster again and again, and see whether anything is lost. Needs root.
+    Chaos(cmd::chaos::Args),
 }
 
 /// Tokio's own variable: how many threads run tasks.
@@ -48,6 +50,12 @@ fn broker_workers() -> usize {
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = |()| ExitCode::SUCCESS;
+    if matches!(args.command, Command::Chaos(_))
+        && let Err(error) = trireme_chaos::world::enter()
+    {
+        eprintln!("trireme: {}", told(&error));
+        return ExitCode::FAILURE;
+    }
     cmd::log::start(match args.command {
         Command::Namesrv(_) | Command::Broker(_) => "info",
         // What these print shows what matters; a development cluster's replicas log to files.
@@ -68,6 +76,7 @@ fn main() -> ExitCode {
                 Command::Admin(args) => cmd::admin::run(args).await.map(done),
                 Command::Send(args) => cmd::send::run(args).await.map(done),
                 Command::Consume(args) => cmd::consume::run(args).await.map(done),
+                Command::Chaos(args) => cmd::chaos::run_chaos(args).await,
             }
         })
     });

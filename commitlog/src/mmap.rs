@@ -1,4 +1,4 @@
-//! Read-only maps of segment files: the one place with `unsafe` in the workspace.
+//! Read-only maps of segment files: the one place with `unsafe` in what a replica runs.
 
 #![allow(unsafe_code)]
 

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod bench;
 pub mod broker;
+pub mod chaos;
 mod client;
 pub mod consume;
 pub mod dev;

@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use trireme_chaos::check::Violations;
+use trireme_chaos::check::logs::{self, Log};
+use trireme_chaos::history::{Attempt, Id, Outcome};
+use trireme_chaos::outcome;
 use trireme_client::MessageQueue;
 use trireme_remoting::headers::{ElectMasterRequest, GetMaxOffsetRequest, OffsetResponse};
 use trireme_remoting::{ClientOptions, Frame, RequestCode, response};
 
-use crate::checks::Log;
 use crate::harness::{Cluster, Options};
-use crate::history::{Attempt, History, Id, Outcome};
-use crate::load::{Load, outcome_of_one};
+use crate::history::History;
+use crate::load::Load;
 use crate::wire;
 
 /// No machine is so busy that a group should be longer without a leader, or a replica take longer to come back.
@@ -76,7 +79,7 @@ async fn freeze_leader() {
     let attempts = load.check(&cluster).await;
     let log = same_logs(cluster).await;
     for (physical_offset, term) in late {
-        let stored = log.term_at(physical_offset);
+        let stored = log.term_at(physical_offset).unwrap();
         assert!(
             stored > term,
             "acknowledged in term {stored} by the leader of term {term}, which was frozen"
@@ -109,7 +112,10 @@ impl Waiting {
             let Ok(answer) = wire::ask(&asking, addr, request).await else { return };
             if answer.code == response::SUCCESS {
                 let told = OffsetResponse::from_ext(&answer.ext).unwrap().offset;
-                assert!(told >= floor, "the resumed replica says that the queue ends at {told}, not {floor}");
+                assert!(
+                    told.cast_unsigned() >= floor,
+                    "the resumed replica says that the queue ends at {told}, not {floor}"
+                );
             }
         });
         let sends = (0..TO_THE_FROZEN).map(|number| {
@@ -117,7 +123,7 @@ impl Waiting {
             let request = wire::send_request(&queue, id.body(100), "");
             let (client, queue, started) = (client.clone(), queue.clone(), Instant::now());
             tokio::spawn(async move {
-                let outcome = outcome_of_one(&queue, wire::ask(&client, addr, request).await);
+                let outcome = outcome::of_request(&queue, wire::ask(&client, addr, request).await).unwrap();
                 Attempt { id, is_single: true, started, ended: Instant::now(), outcome }
             })
         });
@@ -208,7 +214,7 @@ async fn until_refused(
         let answer = wire::ask(&cluster.remote, cluster.replicas[at].addr, request).await;
         let said =
             answer.as_ref().ok().map(|answer| (answer.code, answer.remark.clone().unwrap_or_default()));
-        let outcome = outcome_of_one(queue, answer);
+        let outcome = outcome::of_request(queue, answer).unwrap();
         history.add(Attempt { id, is_single: true, started, ended: Instant::now(), outcome });
         if let Some((response::SERVICE_NOT_AVAILABLE, words)) = said {
             return words;
@@ -348,11 +354,11 @@ async fn same_logs(mut cluster: Cluster) -> Log {
     cluster.assert_healthy();
     let index = cluster.converged(0).await;
     cluster.kill_all().await;
-    let mut logs: Vec<Log> = cluster.replicas.iter().map(|replica| Log::read(&replica.store)).collect();
-    for (replica, log) in cluster.replicas.iter().zip(&logs) {
-        assert!(log.last_index() >= index, "replica {} has {} of {index}", replica.node, log.last_index());
-        assert_eq!(log.up_to(index), logs[0].up_to(index), "replicas 1 and {}", replica.node);
-    }
+    let mut violations = Violations::default();
+    let read = cluster.replicas.iter().map(|replica| Log::read(&replica.store, &mut violations).unwrap());
+    let mut logs: Vec<Log> = read.collect();
+    logs::same(&logs, index, &mut violations);
+    assert!(violations.is_empty(), "{violations:#?}");
     logs.swap_remove(0)
 }
 
@@ -361,7 +367,7 @@ fn assert_terms(log: &Log, attempts: &[Attempt]) {
     let mut sent: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.place().is_some()).collect();
     sent.sort_by_key(|attempt| attempt.ended);
     let term = |attempt: &Attempt| match &attempt.outcome {
-        Outcome::Acked(place) => log.term_at(place.physical_offset),
+        Outcome::Acked(place) => log.term_at(place.physical_offset).unwrap(),
         Outcome::Unknown | Outcome::Refused => unreachable!("only acknowledged ones were kept"),
     };
     let mut latest = 0;

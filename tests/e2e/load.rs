@@ -6,17 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use trireme_chaos::history::{Attempt, Id};
+use trireme_chaos::outcome;
 use trireme_client::{
-    Client, ClientError, ConsumeFrom, ConsumeOutcome, Message, MessageBatch, MessageQueue, ProducerConfig,
-    PushConsumer, PushConsumerConfig, SendResult,
+    Client, ConsumeFrom, ConsumeOutcome, Message, MessageBatch, MessageQueue, ProducerConfig, PushConsumer,
+    PushConsumerConfig,
 };
-use trireme_remoting::headers::SendResponse;
-use trireme_remoting::message::OffsetMsgId;
-use trireme_remoting::{Frame, InvokeError, response};
 
 use crate::checks::{Consumed, Summary, check};
 use crate::harness::Cluster;
-use crate::history::{Attempt, History, Id, Outcome, Place};
+use crate::history::History;
 use crate::wire;
 
 /// Queues of the topic, in each group.
@@ -90,7 +89,7 @@ impl Load {
                 let id = Id { client: number, seq };
                 let started = Instant::now();
                 let sent = producer.send(Message::new(topic.clone(), id.body(padding(seq)))).await;
-                let outcome = outcome_of(sent);
+                let outcome = outcome::of_producer(sent).unwrap();
                 history.add(Attempt { id, is_single: false, started, ended: Instant::now(), outcome });
                 tokio::time::sleep(REST).await;
             }
@@ -119,7 +118,7 @@ impl Load {
                 if answer.is_err() {
                     addrs.rotate_left(1);
                 }
-                let outcome = outcome_of_one(queue, answer);
+                let outcome = outcome::of_request(queue, answer).unwrap();
                 history.add(Attempt { id, is_single: true, started, ended: Instant::now(), outcome });
                 tokio::time::sleep(REST).await;
             }
@@ -184,49 +183,4 @@ async fn consume(client: &Client, topic: &str, consumed: Arc<Consumed>) -> PushC
         async { ConsumeOutcome::Commit }
     };
     client.consume(config, listener).await.unwrap()
-}
-
-/// What our client's producer says.
-fn outcome_of(sent: Result<SendResult, ClientError>) -> Outcome {
-    match sent {
-        Ok(sent) => {
-            let id: OffsetMsgId = sent.offset_msg_id.parse().unwrap();
-            Outcome::Acked(Place {
-                queue: sent.queue,
-                offset: sent.queue_offset,
-                physical_offset: id.physical_offset,
-                stored_by: id.store_host,
-            })
-        }
-        Err(ClientError::SendFailed { outcome_unknown: false, .. }) => Outcome::Refused,
-        Err(ClientError::SendFailed { .. }) => Outcome::Unknown,
-        Err(error) => panic!("a producer gave up: {error}"),
-    }
-}
-
-/// What the answer to a single request says.
-pub fn outcome_of_one(queue: &MessageQueue, answer: Result<Frame, InvokeError>) -> Outcome {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(InvokeError::Connect { .. }) => return Outcome::Refused,
-        Err(_) => return Outcome::Unknown,
-    };
-    match answer.code {
-        response::SUCCESS => {
-            let header = SendResponse::from_ext(&answer.ext).unwrap();
-            let id: OffsetMsgId = header.msg_id.parse().unwrap();
-            assert_eq!(header.queue_id, queue.queue_id);
-            Outcome::Acked(Place {
-                queue: queue.clone(),
-                offset: header.queue_offset,
-                physical_offset: id.physical_offset,
-                stored_by: id.store_host,
-            })
-        }
-        // "Not now": nothing was stored.
-        response::SERVICE_NOT_AVAILABLE | response::SYSTEM_BUSY | response::GO_AWAY => Outcome::Refused,
-        // "The outcome is unknown".
-        response::SYSTEM_ERROR => Outcome::Unknown,
-        code => panic!("a send was answered with code {code}: {:?}", answer.remark),
-    }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::process::Command;
+use trireme_chaos::history::{Attempt, Id, Outcome};
+use trireme_chaos::outcome;
 use trireme_client::{
     ConsumeFrom, ConsumeOutcome, Message, MessageBatch, MessageQueue, ProducerConfig, PullConsumerConfig,
     PushConsumerConfig, ReceivedMessage,
@@ -16,8 +18,6 @@ use trireme_remoting::message::{properties, property};
 use trireme_remoting::response;
 
 use crate::harness::{Cluster, eventually, until};
-use crate::history::{Attempt, Id, Outcome};
-use crate::load::outcome_of_one;
 use crate::wire;
 
 fn queue(topic: &str, id: i32) -> MessageQueue {
@@ -93,7 +93,7 @@ async fn delayed_messages() {
             wire::send_request(&queue("later", i32::try_from(seq % 2).unwrap()), id.body(10), &delay);
         let started = Instant::now();
         let answer = wire::ask(&cluster.remote, cluster.replicas[leader].addr, request).await;
-        let outcome = outcome_of_one(&queue("later", i32::try_from(seq % 2).unwrap()), answer);
+        let outcome = outcome::of_request(&queue("later", i32::try_from(seq % 2).unwrap()), answer).unwrap();
         attempts.push(Attempt { id, is_single: true, started, ended: Instant::now(), outcome });
         tokio::time::sleep(Duration::from_millis(15)).await;
     }

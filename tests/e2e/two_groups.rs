@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use trireme_chaos::history::Attempt;
+
 use crate::harness::{Cluster, Options, until};
-use crate::history::Attempt;
 use crate::load::Load;
 
 /// A send that only has to turn to another group should take no time at all; machines that test have little.

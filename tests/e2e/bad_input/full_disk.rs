@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
+use trireme_chaos::history::{Attempt, Id, Outcome};
+use trireme_chaos::outcome;
 use trireme_client::MessageQueue;
 
 use crate::checks::check;
 use crate::harness::{Cluster, Disk, Options, eventually, until};
-use crate::history::{Attempt, Id, Outcome};
-use crate::load::outcome_of_one;
 use crate::wire;
 
 const DISK_BYTES: u64 = 96 << 20;
@@ -35,7 +35,7 @@ impl Sender<'_> {
             Ok(answer) => format!("code {}: {:?}", answer.code, answer.remark),
             Err(error) => error.to_string(),
         };
-        let outcome = outcome_of_one(&self.queue, answer);
+        let outcome = outcome::of_request(&self.queue, answer).unwrap();
         let is_acked = matches!(outcome, Outcome::Acked(_));
         self.attempts.push(Attempt { id, is_single: true, started, ended: Instant::now(), outcome });
         if is_acked { Ok(()) } else { Err(said) }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -11,8 +11,10 @@ use trireme_client::{Admin, Client, ClientConfig, TopicSpec};
 use trireme_remoting::body::ClusterInfo;
 use trireme_remoting::{ClientOptions, Frame, RequestCode};
 
-use super::status::ANSWER_WITHIN;
 use super::{Process, Status, eventually, free_port, until};
+
+/// A name server that has not answered by then is not there.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Groups that run at the same time, over all tests: the machine is small, and elections have deadlines.
 static GROUPS: Semaphore = Semaphore::const_new(2);
@@ -73,7 +75,7 @@ impl Namesrv {
     /// The master that it names for a group; `None` if it names none, or does not answer.
     pub async fn master(&self, client: &trireme_remoting::Client, group: &str) -> Option<String> {
         let request = Frame::request(RequestCode::GetBrokerClusterInfo);
-        let answer = client.invoke(&self.addr.to_string(), request, ANSWER_WITHIN).await.ok()?;
+        let answer = client.invoke(&self.addr.to_string(), request, ANSWERS_WITHIN).await.ok()?;
         let info = ClusterInfo::decode(answer.body.as_slice()).unwrap();
         info.broker_addr_table.get(group)?.broker_addrs.get(&0).cloned()
     }

@@ -4,12 +4,11 @@ mod cluster;
 mod disk;
 mod ports;
 mod process;
-mod status;
 mod wait;
 
 pub use cluster::{Cluster, Options};
 pub use disk::Disk;
 pub use ports::free_port;
 pub use process::Process;
-pub use status::Status;
+pub use trireme_chaos::world::Status;
 pub use wait::{LONG, eventually, until};

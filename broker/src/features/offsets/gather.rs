@@ -106,6 +106,7 @@ impl Gather {
 /// Proposes what gathers, until it is aborted. One proposal at a time, so a later position never
 /// overtakes an earlier one, and what arrives meanwhile is the next.
 pub async fn run(shared: Arc<Shared>) {
+    let mut failure = String::new();
     loop {
         shared.gather.arrived.notified().await;
         tokio::select! {
@@ -127,10 +128,14 @@ pub async fn run(shared: Arc<Shared>) {
             }
             let count = some.len();
             let command = Command::CommitOffsets(CommitOffsets { positions: some });
-            if let Err(error) = shared.sequencer.propose(vec![command]).await {
-                tracing::info!(count, %error, "positions were not committed; their clients will commit again");
-                result = Err(error);
+            let proposed = shared.sequencer.propose(vec![command]).await;
+            let news = proposed.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            // While a disk is full it would be the same again and again.
+            if news != failure && !news.is_empty() {
+                tracing::info!(count, reason = %news, "positions were not committed; their clients will commit again");
             }
+            failure = news;
+            result = result.and(proposed.map(drop));
         }
         shared.gather.landed();
         for waiter in waiters {

@@ -7,10 +7,10 @@ use trireme_remoting::body::KvTable;
 use trireme_remoting::{Client, Frame, RequestCode};
 
 /// A replica that has not answered by then is not there, or frozen.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_millis(1000);
+const ANSWER_WITHIN: Duration = Duration::from_millis(1000);
 
 /// A replica's marks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// `leader`, `follower` and so on.
     pub role: String,
@@ -33,25 +33,27 @@ pub struct Status {
 }
 
 impl Status {
-    /// Asks the replica at `addr`.
+    /// Asks the replica at `addr`. `None` if it does not answer, or not with a status.
     pub async fn ask(client: &Client, addr: SocketAddr) -> Option<Self> {
         let request = Frame::request(RequestCode::GetBrokerRuntimeInfo);
         let answer = client.invoke(&addr.to_string(), request, ANSWER_WITHIN).await.ok()?;
-        let table = KvTable::decode(answer.body.as_slice()).unwrap().table;
-        let index = |key: &str| {
-            // `term-index`, or `none`.
-            table[key].split_once('-').map_or(0, |(_, index)| index.parse().unwrap())
+        let table = KvTable::decode(answer.body.as_slice()).ok()?.table;
+        let number = |key: &str| table.get(key)?.parse().ok();
+        // `term-index`, or `none`.
+        let index = |key: &str| match table.get(key)?.split_once('-') {
+            Some((_, index)) => index.parse().ok(),
+            None => Some(0),
         };
         Some(Self {
-            role: table["raftRole"].clone(),
-            ready: table["raftReady"] == "true",
-            term: table["raftTerm"].parse().unwrap(),
-            log_start: table["commitLogMinOffset"].parse().unwrap(),
-            log_end: table["commitLogMaxOffset"].parse().unwrap(),
-            disk_free: table["diskFreeBytes"].parse().unwrap(),
-            last_log: index("raftLastLog"),
-            committed: index("raftCommitted"),
-            applied: index("raftApplied"),
+            role: table.get("raftRole")?.clone(),
+            ready: table.get("raftReady")? == "true",
+            term: number("raftTerm")?,
+            log_start: number("commitLogMinOffset")?,
+            log_end: number("commitLogMaxOffset")?,
+            disk_free: number("diskFreeBytes")?,
+            last_log: index("raftLastLog")?,
+            committed: index("raftCommitted")?,
+            applied: index("raftApplied")?,
         })
     }
 

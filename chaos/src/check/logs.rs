@@ -1,0 +1,172 @@
+//! Commit logs of replicas that do not run, read from their files.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use trireme_broker::entry::Entry;
+use trireme_client::MessageQueue;
+use trireme_commitlog::DiskDir;
+use trireme_commitlog::frame::{FILLER, Header};
+use trireme_commitlog::inspect::{self, Item, Slot};
+use trireme_raft::inspect::{FrameKind, frame_kind};
+use trireme_remoting::message::StoredMessage;
+
+use super::Violations;
+use crate::history::Id;
+
+/// A replica's log: headers of entries and fillers in their order, with their checksums, which cover the payloads too.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Log {
+    /// In their order.
+    pub frames: Vec<Header>,
+}
+
+/// What queues hold, from offset 0 on.
+pub type Contents = BTreeMap<MessageQueue, Vec<Id>>;
+
+impl Log {
+    /// Reads the log of the store at `path`: what is sound of it. Errors: what is not.
+    pub fn read(path: &Path, violations: &mut Violations) -> anyhow::Result<Self> {
+        let dir = DiskDir::open_to_inspect(path.join("commitlog"))?;
+        let mut frames: Vec<Header> = Vec::new();
+        let mut last: Option<Header> = None;
+        for base in inspect::segments(&dir)? {
+            for item in inspect::items(&dir, base, segment_bytes(&dir)?)? {
+                match item? {
+                    Item::Frame(header) => {
+                        if let Some(last) = last {
+                            if header.id.index != last.id.index + 1 {
+                                violations
+                                    .add(format!("I15: {header:?} follows {last:?} in {}", path.display()));
+                            }
+                            if header.id.term < last.id.term {
+                                violations
+                                    .add(format!("I12: {header:?} follows {last:?} in {}", path.display()));
+                            }
+                        }
+                        last = Some(header);
+                        frames.push(header);
+                    }
+                    Item::Filler(header) => frames.push(header),
+                    Item::End { .. } => {}
+                    bad @ Item::Bad { .. } => violations.add(format!("I15: {bad:?} in {}", path.display())),
+                }
+            }
+        }
+        Ok(Self { frames })
+    }
+
+    /// The part up to an entry.
+    pub fn up_to(&self, index: u64) -> &[Header] {
+        let end = self.frames.partition_point(|header| header.id.index <= index);
+        &self.frames[..end]
+    }
+
+    /// The term of the entry that a physical offset is in. `None` if there is no such place.
+    pub fn term_at(&self, physical_offset: u64) -> Option<u64> {
+        let after = self.frames.partition_point(|header| header.physical_offset <= physical_offset);
+        self.frames.get(after.checked_sub(1)?).map(|header| header.id.term)
+    }
+
+    /// Index of the last entry.
+    pub fn last_index(&self) -> u64 {
+        self.frames.last().map_or(0, |header| header.id.index)
+    }
+
+    /// How many segments are closed.
+    pub fn sealed_segments(&self) -> usize {
+        self.frames.iter().filter(|header| header.kind == FILLER).count()
+    }
+}
+
+/// That the logs of all replicas are the same up to an entry.
+pub fn same(logs: &[Log], index: u64, violations: &mut Violations) {
+    let Some((first, others)) = logs.split_first() else { return };
+    for (number, log) in (2..).zip(others) {
+        let (ours, theirs) = (first.up_to(index), log.up_to(index));
+        if log.last_index() < index {
+            violations.add(format!("I15: replica {number} has {} entries of {index}", log.last_index()));
+        }
+        let differs = ours.iter().zip(theirs).find(|(ours, theirs)| ours != theirs);
+        if let Some((ours, theirs)) = differs {
+            violations.add(format!("I3: replica 1 has {ours:?} where replica {number} has {theirs:?}"));
+        } else if ours.len() != theirs.len() {
+            let lens = [ours.len(), theirs.len()];
+            violations.add(format!("I15: replicas 1 and {number} have {lens:?} frames up to {index}"));
+        }
+    }
+}
+
+/// What the log of the store at `path` has of these queues, which are of one topic, up to an entry. Checks that offsets are
+/// dense, and that one replica stored all messages of a term.
+pub fn contents(
+    path: &Path,
+    queues: &[MessageQueue],
+    up_to: u64,
+    violations: &mut Violations,
+) -> anyhow::Result<Contents> {
+    let dir = DiskDir::open_to_inspect(path.join("commitlog"))?;
+    let mut contents: Contents = queues.iter().map(|queue| (queue.clone(), Vec::new())).collect();
+    let mut leaders: BTreeMap<u64, SocketAddr> = BTreeMap::new();
+    for base in inspect::segments(&dir)? {
+        let mut items = inspect::items(&dir, base, segment_bytes(&dir)?)?;
+        while let Some(item) = items.next() {
+            let Item::Frame(header) = item? else { continue };
+            if frame_kind(header.kind) != Some(FrameKind::Proposal) || up_to < header.id.index {
+                continue;
+            }
+            let payload = Bytes::from(items.payload(&header)?);
+            let entry = Entry::parse(&payload).with_context(|| format!("entry {}", header.id))?;
+            for stored in entry.stored() {
+                let stored = stored?;
+                let bytes = &payload[stored.at as usize..][..stored.bytes as usize];
+                let message = StoredMessage::parse(bytes).with_context(|| format!("entry {}", header.id))?;
+                let leader = *leaders.entry(header.id.term).or_insert(message.store_host);
+                if leader != message.store_host {
+                    let other = message.store_host;
+                    violations
+                        .add(format!("I12: {leader} and {other} stored messages in term {}", header.id.term));
+                }
+                let is_its = |queue: &&MessageQueue| {
+                    *queue.topic == *message.topic && queue.queue_id == message.queue_id
+                };
+                if let Some(queue) = queues.iter().find(is_its) {
+                    take(contents.entry(queue.clone()).or_default(), &message, violations);
+                } else if queues.iter().any(|queue| *queue.topic == *message.topic) {
+                    violations
+                        .add(format!("I2: a message lies in queue {}, which nobody made", message.queue_id));
+                }
+            }
+        }
+    }
+    Ok(contents)
+}
+
+fn take(queue: &mut Vec<Id>, message: &StoredMessage<'_>, violations: &mut Violations) {
+    let (queue_id, offset) = (message.queue_id, message.queue_offset);
+    if u64::try_from(offset) != Ok(queue.len() as u64) {
+        violations.add(format!("I4: offset {offset} of queue {queue_id} follows {} messages", queue.len()));
+    }
+    match Id::of(message.body) {
+        Ok(id) => queue.push(id),
+        Err(what) => {
+            violations.add(format!("I2: {what} at {offset} of queue {queue_id}"));
+            queue.push(Id { client: u32::MAX, seq: u32::MAX });
+        }
+    }
+}
+
+fn segment_bytes(dir: &DiskDir) -> anyhow::Result<u64> {
+    let slots = inspect::marks(dir)?;
+    let sound = slots.iter().filter_map(|slot| match slot {
+        Slot::Sound(generation, mark) => Some((*generation, *mark)),
+        Slot::Bad | Slot::Later(_) => None,
+    });
+    let newest = sound.max_by_key(|(generation, _)| *generation);
+    let Some((_, mark)) = newest else { bail!("the log has no mark that can be read") };
+    ensure!(mark.segment_bytes > 0, "the log's mark names no segment size");
+    Ok(mark.segment_bytes)
+}

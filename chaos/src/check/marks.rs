@@ -1,0 +1,70 @@
+//! What replicas say of themselves again and again: I13.
+
+use super::Violations;
+use crate::world::Status;
+
+/// What a replica has said so far.
+#[derive(Debug, Default)]
+pub struct Marks {
+    term: u64,
+    /// Since it was started last.
+    life: u32,
+    committed: u64,
+    applied: u64,
+}
+
+impl Marks {
+    /// It says this, in its `life`th run.
+    pub fn add(&mut self, replica: usize, life: u32, status: &Status, violations: &mut Violations) {
+        if status.term < self.term {
+            violations.add(format!("I13: replica {replica} is in term {} after {}", status.term, self.term));
+        }
+        self.term = self.term.max(status.term);
+        if self.life != life {
+            *self = Self { term: self.term, life, ..Self::default() };
+        }
+        let marks = [
+            ("committed", status.committed, &mut self.committed),
+            ("applied", status.applied, &mut self.applied),
+        ];
+        for (name, now, before) in marks {
+            if now < *before {
+                violations.add(format!("I13: replica {replica} has {name} {now} after {before}"));
+            }
+            *before = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(term: u64, applied: u64) -> Status {
+        Status {
+            role: "follower".into(),
+            ready: false,
+            term,
+            log_start: 0,
+            log_end: 0,
+            disk_free: 0,
+            last_log: applied,
+            committed: applied,
+            applied,
+        }
+    }
+
+    #[test]
+    fn a_restart_forgets_marks_and_no_terms() {
+        let mut violations = Violations::default();
+        let mut marks = Marks::default();
+        for (life, term, applied) in [(0, 3, 10), (0, 3, 12), (1, 3, 5), (1, 4, 6)] {
+            marks.add(1, life, &status(term, applied), &mut violations);
+        }
+        assert!(violations.is_empty(), "{violations:?}");
+        marks.add(1, 2, &status(3, 7), &mut violations);
+        assert_eq!(violations.count, 1);
+        marks.add(1, 2, &status(4, 6), &mut violations);
+        assert_eq!(violations.count, 3);
+    }
+}

@@ -1,0 +1,446 @@
+//! What is done to a cluster, with proof that it was.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rustix::process::Signal;
+use serde::Serialize;
+use tokio::time::sleep;
+use trireme_remoting::headers::ElectMasterRequest;
+use trireme_remoting::{Frame, RequestCode};
+
+use crate::history::{Epoch, Micros};
+use crate::world::{CLIENT, Canary, Cluster, HostNo, Link, NAMESRVS, REPLICAS};
+
+/// A cluster has so long to be whole again when a fault is over.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// SIGKILL; started again later.
+    Kill,
+    /// The disk loses what was not synced, and the process is killed.
+    Power,
+    /// SIGSTOP; SIGCONT later.
+    Pause,
+    /// A follower stands still, the others lose power; it goes on before they come back.
+    PausedThenPower,
+    /// One after the other is killed and started again at once.
+    Storm,
+    /// No other replica is reached, clients and name servers are.
+    Isolate,
+    /// Nobody is reached.
+    CutOff,
+    /// What it sends to other replicas is lost; what they send arrives.
+    Muted,
+    /// What other replicas send to it is lost; what it sends arrives.
+    Deaf,
+    /// One link is cut; the third replica reaches both.
+    Bridge,
+    /// Frames of everybody are lost, late, repeated and in another order.
+    BadNetwork,
+    /// Somebody else takes all the room on the disk.
+    DiskFull,
+    /// The lead is handed over by order.
+    Transfer,
+    /// Name servers are killed.
+    NameServers,
+}
+
+/// To whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The replica that leads.
+    Leader,
+    /// One that does not. Of name servers, one.
+    Follower,
+    /// The leader and a follower.
+    Majority,
+    /// All.
+    All,
+}
+
+/// A fault that was drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// What is done.
+    pub action: Action,
+    /// To whom.
+    pub whom: Whom,
+    /// For how long.
+    pub lasts: Duration,
+}
+
+/// A fault that was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Made {
+    /// What was done to whom.
+    pub what: String,
+    /// The replicas, by their numbers in the group; name servers likewise.
+    pub victims: Vec<usize>,
+    /// Which replica led before.
+    pub leader: usize,
+    /// When it began.
+    pub struck: Micros,
+    /// When it was over.
+    pub healed: Micros,
+    /// When there was a leader again that all followed.
+    pub recovered: Option<Micros>,
+    /// A majority could work on meanwhile.
+    pub has_majority: bool,
+    /// Whether it took the leader away.
+    pub takes_leader: bool,
+    /// What shows that it took effect; or what shows that it did not.
+    pub proof: Result<String, String>,
+}
+
+impl Action {
+    /// How long, in milliseconds, at least and at most.
+    pub fn lasts(self) -> (u64, u64) {
+        match self {
+            Self::Kill | Self::Power | Self::PausedThenPower => (200, 5_000),
+            Self::Pause => (200, 8_000),
+            Self::Storm => (6_000, 12_000),
+            Self::Isolate | Self::CutOff | Self::Muted | Self::Deaf | Self::Bridge => (1_000, 10_000),
+            Self::BadNetwork => (5_000, 10_000),
+            Self::DiskFull => (1_000, 6_000),
+            Self::Transfer => (1_000, 1_000),
+            Self::NameServers => (1_000, 10_000),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { action, whom, lasts } = self;
+        write!(f, "{} for {} ms", name(*action, *whom), lasts.as_millis())
+    }
+}
+
+fn name(action: Action, whom: Whom) -> String {
+    let action = match action {
+        Action::Kill => "kill",
+        Action::Power => "power cut",
+        Action::Pause => "pause",
+        Action::PausedThenPower => "pause and power cut",
+        Action::Storm => "restart storm",
+        Action::Isolate => "isolated from replicas",
+        Action::CutOff => "cut off",
+        Action::Muted => "sends lost",
+        Action::Deaf => "receives lost",
+        Action::Bridge => "bridge",
+        Action::BadNetwork => "bad network",
+        Action::DiskFull => "disk full",
+        Action::Transfer => "transfer",
+        Action::NameServers => "name servers killed",
+    };
+    let whom = match whom {
+        Whom::Leader => "leader",
+        Whom::Follower => "one",
+        Whom::Majority => "majority",
+        Whom::All => "all",
+    };
+    format!("{action}: {whom}")
+}
+
+/// Counts the runs of each replica.
+pub trait Lives {
+    /// A replica is about to be started.
+    fn begins(&self, replica: usize);
+}
+
+impl Fault {
+    /// Makes it, holds it, and heals it; returns when the cluster is whole again or has had its time.
+    ///
+    /// Errors: it could not be made, healed, or looked at: the run is worth nothing.
+    pub async fn make(
+        self,
+        cluster: &mut Cluster,
+        lives: &impl Lives,
+        epoch: Epoch,
+        random: &mut StdRng,
+    ) -> anyhow::Result<Made> {
+        let leader = cluster.leader(RECOVERS_WITHIN).await?;
+        let victims = self.victims(leader, random);
+        let struck = epoch.micros();
+        let proof = self.strike_and_heal(cluster, lives, leader, &victims, random).await?;
+        let healed = epoch.micros();
+        let recovered = recovered(cluster).await.then(|| epoch.micros());
+        let has_majority = match self.action {
+            Action::Storm | Action::BadNetwork | Action::PausedThenPower => false,
+            Action::Bridge | Action::Transfer | Action::NameServers => true,
+            // A leader that cannot store, or hear, or that only the others do not hear, refuses until it leads no more.
+            Action::DiskFull => self.whom == Whom::Follower,
+            _ => victims.len() * 2 < REPLICAS,
+        };
+        let takes_leader =
+            matches!(self.action, Action::Kill | Action::Pause | Action::CutOff | Action::Power)
+                && self.whom == Whom::Leader;
+        Ok(Made {
+            what: name(self.action, self.whom),
+            victims: victims.iter().map(|at| at + 1).collect(),
+            leader: leader + 1,
+            struck,
+            healed,
+            recovered,
+            has_majority,
+            takes_leader,
+            proof,
+        })
+    }
+
+    fn victims(self, leader: usize, random: &mut StdRng) -> Vec<usize> {
+        if self.action == Action::NameServers {
+            let one = random.random_range(0..NAMESRVS);
+            return if self.whom == Whom::All { (0..NAMESRVS).collect() } else { vec![one] };
+        }
+        let mut others: Vec<usize> = (0..REPLICAS).filter(|at| *at != leader).collect();
+        others.shuffle(random);
+        match self.whom {
+            Whom::Leader => vec![leader],
+            Whom::Follower => vec![others[0]],
+            Whom::Majority => vec![leader, others[0]],
+            Whom::All => (0..REPLICAS).collect(),
+        }
+    }
+
+    async fn strike_and_heal(
+        self,
+        cluster: &mut Cluster,
+        lives: &impl Lives,
+        leader: usize,
+        victims: &[usize],
+        random: &mut StdRng,
+    ) -> anyhow::Result<Result<String, String>> {
+        let others: Vec<HostNo> = (0..REPLICAS).filter(|at| !victims.contains(at)).collect();
+        match self.action {
+            Action::Kill => {
+                let killed = kill(cluster, victims).await?;
+                sleep(self.lasts).await;
+                start(cluster, lives, victims)?;
+                Ok(killed)
+            }
+            Action::Power => {
+                let canaries = power_off(cluster, victims).await?;
+                sleep(self.lasts).await;
+                power_on(cluster, lives, victims, canaries).await
+            }
+            Action::PausedThenPower => {
+                let still = others.first().copied().context("a replica that stands still")?;
+                cluster.replicas[still].process.signal(Signal::STOP)?;
+                sleep(Duration::from_millis(300)).await;
+                let canaries = power_off(cluster, victims).await?;
+                cluster.replicas[still].process.signal(Signal::CONT)?;
+                sleep(self.lasts).await;
+                power_on(cluster, lives, victims, canaries).await
+            }
+            Action::Pause => {
+                for at in victims {
+                    cluster.replicas[*at].process.signal(Signal::STOP)?;
+                }
+                sleep(self.lasts).await;
+                let mut stand_still = true;
+                for at in victims {
+                    stand_still &= cluster.replicas[*at].process.is_stopped()?;
+                    cluster.replicas[*at].process.signal(Signal::CONT)?;
+                }
+                Ok(claim(stand_still, "all stood still to the end", "one did not stand still"))
+            }
+            Action::Storm => {
+                let mut left = self.lasts;
+                let (mut kills, mut killed) = (0, true);
+                while left > Duration::ZERO {
+                    let at = random.random_range(0..REPLICAS);
+                    killed &= kill(cluster, &[at]).await?.is_ok();
+                    start(cluster, lives, &[at])?;
+                    kills += 1;
+                    let pause = Duration::from_millis(random.random_range(100..2_000)).min(left);
+                    sleep(pause).await;
+                    left -= pause;
+                }
+                Ok(claim(killed, &format!("{kills} killed by the signal"), "one was not killed"))
+            }
+            Action::Isolate | Action::CutOff | Action::Muted | Action::Deaf | Action::Bridge => {
+                let ways = self.ways(leader, victims, &others);
+                let cut = Link { cut: true, ..Link::default() };
+                self.on_network(cluster, &ways, |_| cut).await
+            }
+            Action::BadNetwork => {
+                let link = Link {
+                    cut: false,
+                    loss: random.random_range(5..100),
+                    twice: random.random_range(0..50),
+                    delay: Duration::from_micros(random.random_range(0..20_000)),
+                    jitter: Duration::from_micros(random.random_range(0..20_000)),
+                };
+                let hosts = (0..REPLICAS).chain([CLIENT]);
+                let ways: Vec<_> = hosts
+                    .clone()
+                    .flat_map(|from| hosts.clone().map(move |to| (from, to)))
+                    .filter(|(from, to)| from != to)
+                    .collect();
+                self.on_network(cluster, &ways, |_| link).await
+            }
+            Action::DiskFull => {
+                let mut taken = 0;
+                for at in victims {
+                    taken += cluster.replicas[*at].disk.fill()?;
+                }
+                sleep(self.lasts).await;
+                let mut is_full = true;
+                for at in victims {
+                    is_full &= cluster.replicas[*at].disk.free()? < 1 << 20;
+                    cluster.replicas[*at].disk.drain()?;
+                }
+                Ok(claim(is_full, &format!("{taken} bytes taken, none free at the end"), "there was room"))
+            }
+            Action::Transfer => {
+                let to = (leader + random.random_range(1..REPLICAS)) % REPLICAS;
+                let header =
+                    ElectMasterRequest { broker_id: Some(i64::try_from(to)? + 1), ..Default::default() };
+                let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
+                let addr = cluster.replicas[leader].addr.to_string();
+                // Whether it was answered or not: who leads counts.
+                let _ = cluster.remote.invoke(&addr, request, Duration::from_secs(5)).await;
+                let leads = cluster.leader(RECOVERS_WITHIN).await?;
+                sleep(self.lasts).await;
+                let (good, bad) =
+                    (format!("{} leads", to + 1), format!("{} leads, not {}", leads + 1, to + 1));
+                Ok(claim(leads == to, &good, &bad))
+            }
+            Action::NameServers => {
+                let mut killed = true;
+                for number in victims {
+                    killed &= cluster.namesrvs[*number].kill().await?;
+                }
+                sleep(self.lasts).await;
+                for number in victims {
+                    cluster.start_namesrv(*number)?;
+                }
+                Ok(claim(killed, "killed by the signal", "one was not killed"))
+            }
+        }
+    }
+
+    /// The ways that a cut takes.
+    fn ways(self, leader: usize, victims: &[usize], others: &[HostNo]) -> Vec<(HostNo, HostNo)> {
+        let between = |froms: &[HostNo], tos: &[HostNo]| -> Vec<_> {
+            froms.iter().flat_map(|from| tos.iter().map(move |to| (*from, *to))).collect()
+        };
+        let all: Vec<HostNo> = (0..=CLIENT).filter(|host| !victims.contains(host)).collect();
+        match self.action {
+            Action::CutOff => [between(victims, &all), between(&all, victims)].concat(),
+            Action::Muted => between(victims, others),
+            Action::Deaf => between(others, victims),
+            // A follower and the leader do not hear each other; the other follower hears both.
+            Action::Bridge => [between(victims, &[leader]), between(&[leader], victims)].concat(),
+            _ => [between(victims, others), between(others, victims)].concat(),
+        }
+    }
+
+    async fn on_network(
+        self,
+        cluster: &Cluster,
+        ways: &[(HostNo, HostNo)],
+        link: impl Fn(usize) -> Link,
+    ) -> anyhow::Result<Result<String, String>> {
+        let network = &cluster.network;
+        let lost = || ways.iter().map(|(from, to)| network.lost(*from, *to)).sum::<u64>();
+        let before = lost();
+        for (number, (from, to)) in ways.iter().enumerate() {
+            network.set(*from, *to, link(number));
+        }
+        sleep(self.lasts).await;
+        network.heal();
+        let lost = lost() - before;
+        Ok(claim(lost > 0, &format!("{lost} frames lost"), "nothing went that way"))
+    }
+}
+
+fn claim(is_so: bool, good: &str, bad: &str) -> Result<String, String> {
+    if is_so { Ok(good.to_owned()) } else { Err(bad.to_owned()) }
+}
+
+async fn kill(cluster: &mut Cluster, victims: &[usize]) -> anyhow::Result<Result<String, String>> {
+    let replicas = cluster.replicas.iter_mut().enumerate();
+    let kills = replicas.filter(|(at, _)| victims.contains(at)).map(|(_, replica)| replica.process.kill());
+    let killed: Vec<bool> =
+        futures_util::future::join_all(kills).await.into_iter().collect::<Result<_, _>>()?;
+    Ok(claim(killed.iter().all(|killed| *killed), "killed by the signal", "one had ended before"))
+}
+
+fn start(cluster: &mut Cluster, lives: &impl Lives, victims: &[usize]) -> anyhow::Result<()> {
+    for at in victims {
+        lives.begins(*at);
+        cluster.start_replica(*at)?;
+    }
+    Ok(())
+}
+
+/// All at once: first the disks, so that nobody hears from one whose disk is dead that something is stored.
+async fn power_off(cluster: &mut Cluster, victims: &[usize]) -> anyhow::Result<Vec<Canary>> {
+    let canaries =
+        victims.iter().map(|at| cluster.replicas[*at].disk.power_off()).collect::<Result<_, _>>()?;
+    // Who had ended by then did so because of its disk.
+    let _ = kill(cluster, victims).await?;
+    Ok(canaries)
+}
+
+async fn power_on(
+    cluster: &mut Cluster,
+    lives: &impl Lives,
+    victims: &[usize],
+    canaries: Vec<Canary>,
+) -> anyhow::Result<Result<String, String>> {
+    for at in victims {
+        cluster.replicas[*at].disk.power_on().await?;
+    }
+    let dead = canaries.iter().all(Canary::is_dead);
+    start(cluster, lives, victims)?;
+    Ok(claim(dead, "what was written and not synced is gone", "what was not synced is there"))
+}
+
+/// Whether, in time, there is a leader whose entries all replicas have applied.
+async fn recovered(cluster: &mut Cluster) -> bool {
+    let waiting = async {
+        loop {
+            let statuses = cluster.statuses().await;
+            let goal = statuses.iter().flatten().find(|status| status.leads()).map(|status| status.committed);
+            if let Some(goal) = goal {
+                let mut ready = statuses
+                    .iter()
+                    .map(|status| status.as_ref().is_some_and(|status| goal <= status.applied));
+                // Under load the goal moves: about there is enough for one that just came back.
+                let near = |status: &Option<crate::world::Status>| {
+                    status.as_ref().is_some_and(|status| goal <= status.applied + 2_000)
+                };
+                if ready.all(|ready| ready) || statuses.iter().all(near) {
+                    return;
+                }
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(RECOVERS_WITHIN, waiting).await.is_ok()
+}
+
+/// Whether every replica that should run does. Those that ended by themselves are told, and started again.
+///
+/// Errors: one cannot be started.
+pub fn ended_by_themselves(cluster: &mut Cluster, lives: &impl Lives) -> anyhow::Result<Vec<String>> {
+    let mut told = Vec::new();
+    for at in 0..REPLICAS {
+        if let Some(status) = cluster.replicas[at].process.ended()? {
+            let log = cluster.replicas[at].process.log().display().to_string();
+            told.push(format!("I16: replica {} ended by itself ({status}); its log is {log}", at + 1));
+            start(cluster, lives, &[at])?;
+        }
+    }
+    ensure!(told.len() < REPLICAS, "no replica stays up: {told:?}");
+    Ok(told)
+}

@@ -1,0 +1,136 @@
+//! Named mixes of faults.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+use crate::fault::{Action, Fault, Whom};
+
+/// Which faults a run draws from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mix {
+    /// Everything that there is.
+    All,
+    /// Processes killed, by themselves and together.
+    Kill,
+    /// Power cut: what was not synced is gone.
+    Power,
+    /// Processes that stand still and go on.
+    Pause,
+    /// Networks that are cut, on both ways or on one, or bad.
+    Network,
+    /// Disks that are full.
+    Disk,
+    /// Leaders killed, frozen and cut off: how long is it until messages are taken again?
+    Failover,
+    /// Nothing is done. What fails here is not the fault of a fault.
+    None,
+}
+
+/// Name, mix, what it is.
+const NAMES: [(&str, Mix); 8] = [
+    ("all", Mix::All),
+    ("kill", Mix::Kill),
+    ("power", Mix::Power),
+    ("pause", Mix::Pause),
+    ("network", Mix::Network),
+    ("disk", Mix::Disk),
+    ("failover", Mix::Failover),
+    ("none", Mix::None),
+];
+
+impl Mix {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, mix)| *mix == self).map_or("?", |(name, _)| name)
+    }
+
+    /// Draws a fault. `None` if there are none.
+    pub fn draw(self, random: &mut impl Rng) -> Option<Fault> {
+        let (action, whom) = *self.faults().choose(random)?;
+        let (least, most) = action.lasts();
+        let lasts = Duration::from_millis(random.random_range(least..=most));
+        Some(Fault { action, whom, lasts })
+    }
+
+    /// What is drawn from, each as often as it is named.
+    fn faults(self) -> Vec<(Action, Whom)> {
+        use Action::{
+            BadNetwork, Bridge, CutOff, DiskFull, Isolate, Kill, Muted, NameServers, Pause, Power, Storm,
+        };
+        use Action::{Deaf, PausedThenPower, Transfer};
+        use Whom::{All, Follower, Leader, Majority};
+        let kill = [(Kill, Leader), (Kill, Follower), (Kill, Majority), (Kill, All), (Storm, All)];
+        let power = [
+            (Power, Leader),
+            (Power, Follower),
+            (Power, Majority),
+            (Power, All),
+            (PausedThenPower, Majority),
+        ];
+        let pause = [(Pause, Leader), (Pause, Leader), (Pause, Follower), (Pause, Majority)];
+        let network = [
+            (Isolate, Leader),
+            (Isolate, Follower),
+            (CutOff, Leader),
+            (Muted, Leader),
+            (Deaf, Leader),
+            (Muted, Follower),
+            (Bridge, Follower),
+            (BadNetwork, All),
+        ];
+        let disk = [(DiskFull, Leader), (DiskFull, Follower), (DiskFull, All)];
+        let others = [(Transfer, Leader), (NameServers, Follower), (NameServers, All)];
+        match self {
+            Self::All => [&kill[..], &power, &power, &pause, &network, &disk, &others].concat(),
+            Self::Kill => kill.into(),
+            Self::Power => power.into(),
+            Self::Pause => pause.into(),
+            Self::Network => network.into(),
+            Self::Disk => disk.into(),
+            Self::Failover => vec![(Kill, Leader), (Pause, Leader), (CutOff, Leader)],
+            Self::None => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Mix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Mix {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = || NAMES.map(|(name, _)| name).join(", ");
+        let found = NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, mix)| *mix).ok_or_else(|| format!("there is no mix {name:?}; there are {}", names()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_faults() {
+        let draw = |seed| {
+            let mut random = StdRng::seed_from_u64(seed);
+            (0..20).map(|_| Mix::All.draw(&mut random).map(|fault| fault.to_string())).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+        assert!(Mix::None.draw(&mut StdRng::seed_from_u64(1)).is_none());
+        for (name, mix) in NAMES {
+            assert_eq!(name.parse(), Ok(mix));
+        }
+    }
+}

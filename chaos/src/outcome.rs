@@ -1,0 +1,51 @@
+//! What a client's answer says about a message.
+
+use trireme_client::{ClientError, MessageQueue, SendResult};
+use trireme_remoting::headers::SendResponse;
+use trireme_remoting::message::OffsetMsgId;
+use trireme_remoting::{Frame, InvokeError, response};
+
+use crate::history::{Outcome, Place};
+
+/// What our client's producer says. Errors: something that it must not.
+pub fn of_producer(sent: Result<SendResult, ClientError>) -> Result<Outcome, String> {
+    match sent {
+        Ok(sent) => place(sent.queue, sent.queue_offset, &sent.offset_msg_id).map(Outcome::Acked),
+        Err(ClientError::SendFailed { outcome_unknown: false, .. }) => Ok(Outcome::Refused),
+        // The name servers may be away; whether it was sent before is not said.
+        Err(ClientError::SendFailed { .. } | ClientError::NameServer { .. }) => Ok(Outcome::Unknown),
+        Err(error) => Err(format!("a producer gave up: {error}")),
+    }
+}
+
+/// What the answer to a single request says that was sent to `queue`. Errors: something that it must not.
+pub fn of_request(queue: &MessageQueue, answer: Result<Frame, InvokeError>) -> Result<Outcome, String> {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(InvokeError::Connect { .. }) => return Ok(Outcome::Refused),
+        Err(_) => return Ok(Outcome::Unknown),
+    };
+    match answer.code {
+        response::SUCCESS => {
+            let header = SendResponse::from_ext(&answer.ext).map_err(|error| error.to_string())?;
+            if header.queue_id != queue.queue_id {
+                return Err(format!("a send to {queue} was stored in queue {}", header.queue_id));
+            }
+            place(queue.clone(), header.queue_offset, header.msg_id).map(Outcome::Acked)
+        }
+        // "Not now": nothing was stored.
+        response::SERVICE_NOT_AVAILABLE | response::SYSTEM_BUSY | response::GO_AWAY => Ok(Outcome::Refused),
+        // "The outcome is unknown".
+        response::SYSTEM_ERROR => Ok(Outcome::Unknown),
+        code => Err(format!("a send was answered with code {code}: {:?}", answer.remark)),
+    }
+}
+
+fn place(queue: MessageQueue, offset: i64, id: &str) -> Result<Place, String> {
+    let id: OffsetMsgId = id.parse().map_err(|_| format!("a send was acknowledged with the id {id:?}"))?;
+    let number = |value: i64| {
+        u64::try_from(value).map_err(|_| format!("a send was acknowledged at the offset {value}"))
+    };
+    let (offset, physical_offset) = (number(offset)?, number(id.physical_offset)?);
+    Ok(Place { queue, offset, physical_offset, stored_by: id.store_host })
+}

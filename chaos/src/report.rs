@@ -1,0 +1,128 @@
+//! What a run leaves behind: the report, the picture, and the raw history.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::chart;
+use crate::history::{Attempt, Epoch, Outcome as Sent};
+use crate::run::{Outcome, Plan, Verdict};
+
+/// Writes `report.md`, `timeline.svg`, `outcome.json` and `history.csv.gz`.
+pub fn write(plan: &Plan, outcome: &Outcome, attempts: &[Attempt], epoch: Epoch) -> anyhow::Result<()> {
+    let dir = &plan.dir;
+    let title = format!("seed {}, mix {}: {}", plan.seed, plan.mix, words(outcome.verdict));
+    let ended = (outcome.seconds * 1e6) as u64;
+    fs::write(dir.join("timeline.svg"), chart::draw(&title, attempts, epoch, &outcome.faults, ended))?;
+    fs::write(dir.join("outcome.json"), serde_json::to_vec_pretty(outcome)?)?;
+    fs::write(dir.join("report.md"), report(plan, outcome))?;
+    history(BufWriter::new(File::create(dir.join("history.csv.gz"))?), attempts, epoch)
+}
+
+/// Each send in a line: microseconds, and where it was acknowledged.
+fn history(file: impl std::io::Write, attempts: &[Attempt], epoch: Epoch) -> anyhow::Result<()> {
+    let mut lines = GzEncoder::new(file, Compression::fast());
+    writeln!(lines, "client,seq,single,started,ended,outcome,queue,offset,physical_offset,stored_by")?;
+    for Attempt { id, is_single, started, ended, outcome } in attempts {
+        let (client, seq, single) = (id.client, id.seq, u8::from(*is_single));
+        let (started, ended) = (epoch.of(*started), epoch.of(*ended));
+        write!(lines, "{client},{seq},{single},{started},{ended},")?;
+        match outcome {
+            Sent::Acked(place) => {
+                let (queue, offset, physical) = (place.queue.queue_id, place.offset, place.physical_offset);
+                writeln!(lines, "ok,{queue},{offset},{physical},{}", place.stored_by)?;
+            }
+            Sent::Unknown => writeln!(lines, "unknown,,,,")?,
+            Sent::Refused => writeln!(lines, "fail,,,,")?,
+        }
+    }
+    lines.finish()?.flush()?;
+    Ok(())
+}
+
+/// A verdict in a word.
+pub fn words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "passed",
+        Verdict::Failed => "FAILED",
+        Verdict::Invalid => "invalid",
+    }
+}
+
+fn report(plan: &Plan, outcome: &Outcome) -> String {
+    let mut text = String::new();
+    let Outcome { seed, mix, summary, seconds, .. } = outcome;
+    let proved = outcome.faults.iter().filter(|fault| fault.proof.is_ok()).count();
+    let _ = writeln!(text, "# Seed {seed}, mix {mix}: {}\n", words(outcome.verdict));
+    let minutes = plan.lasts.as_secs_f64() / 60.0;
+    let _ = writeln!(
+        text,
+        "```sh\ntrireme chaos --seed {seed} --mix {mix} --minutes {minutes} --rate {}\n```\n",
+        plan.rate
+    );
+    let _ = writeln!(text, "- {:.0} s of load; {summary}", seconds);
+    let rate = summary.acked as f64 / seconds.max(1.0);
+    let _ = writeln!(text, "- {rate:.0} messages a second on average, faults included");
+    let _ = writeln!(text, "- {} faults, {proved} of them proved", outcome.faults.len());
+    let _ = writeln!(text, "- {} entries, {} segments filled", outcome.entries, outcome.segments);
+    let (probes, positions) = (outcome.probes, outcome.positions);
+    let _ = writeln!(text, "- ends of queues told {probes} times, positions of the group {positions} times");
+    if let Some([p50, p99, max]) = percentiles(&outcome.failovers) {
+        let n = outcome.failovers.len();
+        let _ = writeln!(
+            text,
+            "- the leader taken away {n} times: to the first acknowledged send p50 {p50} ms, p99 {p99} ms, max {max} ms"
+        );
+    }
+    if let Ok(load) = fs::read_to_string("/proc/loadavg") {
+        let _ = writeln!(text, "- load average at the end {}", load.trim());
+    }
+    let _ = writeln!(text, "\n![timeline](timeline.svg)");
+    for invalid in &outcome.invalid {
+        let _ = writeln!(text, "\nInvalid: {invalid}");
+    }
+    if outcome.violation_count > 0 {
+        let _ = writeln!(text, "\n## {} violations\n", outcome.violation_count);
+        for violation in &outcome.violations {
+            let _ = writeln!(text, "- {violation}");
+        }
+    }
+    let _ = writeln!(text, "\n## Faults\n\n| fault | times | proved |\n|---|---:|---:|");
+    let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for fault in &outcome.faults {
+        let (times, proved) = kinds.entry(&fault.what).or_default();
+        *times += 1;
+        *proved += usize::from(fault.proof.is_ok());
+    }
+    for (kind, (times, proved)) in kinds {
+        let _ = writeln!(text, "| {kind} | {times} | {proved} |");
+    }
+    let _ = writeln!(
+        text,
+        "\n| | fault | replicas | leader | at s | lasted ms | whole again after ms | proof |\n|---:|---|---|---:|---:|---:|---:|---|"
+    );
+    for (number, fault) in (1..).zip(&outcome.faults) {
+        let at = fault.struck as f64 / 1e6;
+        let lasted = (fault.healed - fault.struck) / 1000;
+        let whole = fault.recovered.map_or("-".into(), |at| ((at - fault.healed) / 1000).to_string());
+        let proof = fault.proof.as_ref().map_or_else(|bad| format!("NOT PROVED: {bad}"), Clone::clone);
+        let (what, victims, leader) = (&fault.what, &fault.victims, fault.leader);
+        let _ = writeln!(
+            text,
+            "| {number} | {what} | {victims:?} | {leader} | {at:.1} | {lasted} | {whole} | {proof} |"
+        );
+    }
+    text
+}
+
+/// p50, p99 and the longest.
+pub fn percentiles(failovers: &[(usize, u64)]) -> Option<[u64; 3]> {
+    let mut millis: Vec<u64> = failovers.iter().map(|(_, millis)| *millis).collect();
+    millis.sort_unstable();
+    let at = |percent: usize| millis.get((millis.len() * percent / 100).min(millis.len() - 1)).copied();
+    if millis.is_empty() { None } else { Some([at(50)?, at(99)?, *millis.last()?]) }
+}

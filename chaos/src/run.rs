@@ -1,0 +1,310 @@
+//! One run: a world, load, faults, and the verdict.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use crate::check::Violations;
+use crate::check::logs::{self, Log};
+use crate::check::marks::Marks;
+use crate::check::messages::{self, Summary};
+use crate::check::progress::{self, Window};
+use crate::fault::{self, Lives, Made};
+use crate::history::{Attempt, Epoch, Micros};
+use crate::load::{Load, Taken};
+use crate::mix::Mix;
+use crate::report;
+use crate::world::{Cluster, Options, REPLICAS, Status};
+
+/// Before the first fault, so that a run has a time without.
+const WARM_UP: Duration = Duration::from_secs(5);
+/// Replicas without load are the same within this.
+const CONVERGES_WITHIN: Duration = Duration::from_secs(30);
+/// Readers have everything within this.
+const DRAINS_WITHIN: Duration = Duration::from_secs(60);
+/// Between two questions how replicas are.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Of what was wanted in the times without a fault, so many percent must have been sent, or the run shows too little.
+const LEAST_LOAD: usize = 50;
+/// For each replica's disk. Its blocks are taken when they are written.
+const DISK_BYTES: u64 = 16 << 30;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Everything that is random follows from it; what processes make of it does not.
+    pub seed: u64,
+    /// How long faults are made.
+    pub lasts: Duration,
+    /// Which.
+    pub mix: Mix,
+    /// Messages a second that are sent while all is well.
+    pub rate: u32,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Where everything goes.
+    pub dir: PathBuf,
+    /// The program under test.
+    pub program: PathBuf,
+}
+
+/// What a run says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing that must not happen happened.
+    Passed,
+    /// Something did.
+    Failed,
+    /// There was too little load, or a fault that was not proved: it says nothing.
+    Invalid,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The mix's name.
+    pub mix: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is invalid, if it is.
+    pub invalid: Vec<String>,
+    /// What must not happen and did: the first ones.
+    pub violations: Vec<String>,
+    /// How many in all.
+    pub violation_count: usize,
+    /// What was sent.
+    pub summary: Summary,
+    /// What was done.
+    pub faults: Vec<Made>,
+    /// From a fault that took the leader to the first acknowledgement of a message that was sent after it, in
+    /// milliseconds, with the fault's number.
+    pub failovers: Vec<(usize, u64)>,
+    /// Seconds of load.
+    pub seconds: f64,
+    /// How often somebody was told where a queue ends.
+    pub probes: u64,
+    /// How often a group was told how far it is.
+    pub positions: u64,
+    /// Entries that all replicas have.
+    pub entries: u64,
+    /// Segments that were filled.
+    pub segments: usize,
+}
+
+/// Makes a run. Errors: it could not be made, or not be looked at.
+pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
+    let options = Options {
+        dir: plan.dir.clone(),
+        program: plan.program.clone(),
+        disk_bytes: DISK_BYTES,
+        segment_bytes: plan.segment_bytes,
+        seed: plan.seed,
+    };
+    let mut cluster = Cluster::start(options).await?;
+    tell("three replicas serve; the load begins");
+    let epoch = Epoch::now();
+    let mut load = Load::start(&cluster, plan.rate, plan.seed).await?;
+    let watch = Watch::start(&cluster);
+    sleep(WARM_UP).await;
+
+    let mut random = StdRng::seed_from_u64(plan.seed);
+    let mut faults: Vec<Made> = Vec::new();
+    let mut violations = Violations::default();
+    let deadline = Instant::now() + plan.lasts;
+    while Instant::now() < deadline {
+        // A quarter of the time or so nothing is done, and it is seen whether all is well.
+        sleep(Duration::from_millis(random.random_range(200..4_000))).await;
+        let Some(fault) = plan.mix.draw(&mut random) else { continue };
+        let made = fault.make(&mut cluster, &watch, epoch, &mut random).await;
+        let made = made.with_context(|| format!("fault {}: {fault}", faults.len() + 1))?;
+        let proof = made.proof.as_ref().map_or_else(|bad| format!("NOT PROVED: {bad}"), Clone::clone);
+        let (acked, told) = (load.acked(), load.violations());
+        let victims = &made.victims;
+        tell(&format!(
+            "{:4} {fault}, {victims:?}: {proof}; {acked} acknowledged, {told} violations",
+            faults.len() + 1
+        ));
+        if made.recovered.is_none() {
+            violations.add(format!(
+                "I16: no leader that all follow within 30 s of the end of fault {}: {}",
+                faults.len() + 1,
+                made.what
+            ));
+        }
+        faults.push(made);
+        for told in fault::ended_by_themselves(&mut cluster, &watch)? {
+            violations.add(told);
+        }
+    }
+    let ended = epoch.micros();
+    load.stop_sending().await;
+    tell("the load is over; replicas converge and readers read to the end");
+    let entries = match cluster.converged(CONVERGES_WITHIN).await {
+        Ok(index) => index,
+        Err(error) => {
+            violations.add(format!("I15: {error}"));
+            // What the majority has is checked all the same.
+            cluster.statuses().await.iter().flatten().map(|status| status.committed).min().unwrap_or(0)
+        }
+    };
+    load.drain(usize::try_from(load.least_stored())?, DRAINS_WITHIN).await;
+    load.stop_reading().await;
+    violations.append(watch.finish().await);
+    for told in fault::ended_by_themselves(&mut cluster, &Nobody)? {
+        violations.add(told);
+    }
+    for replica in &mut cluster.replicas {
+        replica.process.kill().await?;
+    }
+
+    tell("reading the logs of all replicas");
+    let logs = (0..REPLICAS).map(|at| Log::read(&cluster.store(at), &mut violations));
+    let logs = logs.collect::<anyhow::Result<Vec<Log>>>()?;
+    logs::same(&logs, entries, &mut violations);
+    let contents = logs::contents(&cluster.store(0), load.queues(), entries, &mut violations)?;
+    let Taken { attempts, violations: told, probes, positions } = load.finish(&contents);
+    violations.append(told);
+    let summary = messages::check(&attempts, &contents, &mut violations);
+    let acked = progress::acknowledgements(&attempts, epoch);
+    progress::check(&acked, &windows(&faults, ended), &mut violations);
+    let failovers = failovers(&attempts, epoch, &faults);
+    let invalid = invalid(plan, &faults, &acked, ended);
+    let verdict = match (violations.is_empty(), invalid.is_empty()) {
+        (false, _) => Verdict::Failed,
+        (true, false) => Verdict::Invalid,
+        (true, true) => Verdict::Passed,
+    };
+    let outcome = Outcome {
+        seed: plan.seed,
+        mix: plan.mix.name().to_owned(),
+        verdict,
+        invalid,
+        violations: violations.told,
+        violation_count: violations.count,
+        summary,
+        faults,
+        failovers,
+        seconds: ended as f64 / 1e6,
+        probes,
+        positions,
+        entries,
+        segments: logs[0].sealed_segments(),
+    };
+    report::write(plan, &outcome, &attempts, epoch)?;
+    Ok(outcome)
+}
+
+/// From the end of the fault before to the end of each fault that left a majority; and the quiet times.
+fn windows(faults: &[Made], ended: Micros) -> Vec<Window> {
+    let mut windows = Vec::new();
+    let mut from = 0;
+    for (number, fault) in (1..).zip(faults) {
+        let over = fault.recovered.unwrap_or(fault.healed);
+        let during = format!("fault {number}, {}", fault.what);
+        if fault.has_majority {
+            windows.push(Window { from, to: over, during });
+        } else {
+            windows.push(Window { from, to: fault.struck, during: format!("before {during}") });
+        }
+        from = over;
+    }
+    windows.push(Window { from, to: ended, during: "after the last fault".into() });
+    windows
+}
+
+fn failovers(attempts: &[Attempt], epoch: Epoch, faults: &[Made]) -> Vec<(usize, u64)> {
+    let taken = faults.iter().enumerate().filter(|(_, fault)| fault.takes_leader);
+    let until = |(number, fault): (usize, &Made)| {
+        Some((number + 1, progress::until_next(attempts, epoch, fault.struck)? / 1000))
+    };
+    taken.filter_map(until).collect()
+}
+
+/// Why the run says nothing, if it does not.
+fn invalid(plan: &Plan, faults: &[Made], acked: &[Micros], ended: Micros) -> Vec<String> {
+    let mut invalid = Vec::new();
+    for (number, fault) in (1..).zip(faults) {
+        if let Err(bad) = &fault.proof {
+            invalid.push(format!("fault {number}, {}, is not proved: {bad}", fault.what));
+        }
+    }
+    if faults.is_empty() && plan.mix != Mix::None {
+        invalid.push("no fault was made".into());
+    }
+    let (mut from, mut quiet, mut sent) = (0, 0, 0);
+    let mut count = |from: Micros, to: Micros| {
+        quiet += to.saturating_sub(from);
+        sent += acked.partition_point(|at| *at < to) - acked.partition_point(|at| *at < from);
+    };
+    for fault in faults {
+        count(from, fault.struck);
+        from = fault.recovered.unwrap_or(fault.healed);
+    }
+    count(from, ended);
+    let wanted = plan.rate as usize * usize::try_from(quiet / 1_000_000).unwrap_or(usize::MAX);
+    if sent * 100 < wanted * LEAST_LOAD {
+        invalid.push(format!("{sent} messages were sent in quiet times, of {wanted} that were wanted"));
+    }
+    invalid
+}
+
+/// Looks how replicas are, all the time.
+struct Watch {
+    lives: Arc<[AtomicU32; REPLICAS]>,
+    violations: Arc<Mutex<Violations>>,
+    looking: tokio::task::JoinHandle<()>,
+}
+
+impl Watch {
+    fn start(cluster: &Cluster) -> Self {
+        let lives: Arc<[AtomicU32; REPLICAS]> = Arc::default();
+        let violations: Arc<Mutex<Violations>> = Arc::default();
+        let addrs: Vec<_> = cluster.replicas.iter().map(|replica| replica.addr).collect();
+        let (remote, seen, kept) = (cluster.remote.clone(), lives.clone(), violations.clone());
+        let looking = tokio::spawn(async move {
+            let mut marks: [Marks; REPLICAS] = Default::default();
+            loop {
+                sleep(LOOK_EVERY).await;
+                for (at, addr) in addrs.iter().enumerate() {
+                    let life = seen[at].load(Ordering::Relaxed);
+                    let Some(status) = Status::ask(&remote, *addr).await else { continue };
+                    // Otherwise nobody knows which run of the replica answered.
+                    if life == seen[at].load(Ordering::Relaxed) {
+                        marks[at].add(at + 1, life, &status, &mut kept.lock());
+                    }
+                }
+            }
+        });
+        Self { lives, violations, looking }
+    }
+
+    async fn finish(self) -> Violations {
+        self.looking.abort();
+        // It ends because it is aborted.
+        let _ = self.looking.await;
+        std::mem::take(&mut *self.violations.lock())
+    }
+}
+
+impl Lives for Watch {
+    fn begins(&self, replica: usize) {
+        self.lives[replica].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+struct Nobody;
+
+impl Lives for Nobody {
+    fn begins(&self, _: usize) {}
+}

@@ -1,0 +1,202 @@
+//! Three replicas of a group, two name servers, and this process as their clients.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::time::Instant;
+use trireme_client::{Client, ClientConfig};
+use trireme_remoting::ClientOptions;
+
+use super::{Disk, HostNo, Network, Process, Status, addr};
+
+/// Replicas of the group.
+pub const REPLICAS: usize = 3;
+/// Name servers.
+pub const NAMESRVS: usize = 2;
+/// The host that this process is.
+pub const CLIENT: HostNo = REPLICAS + NAMESRVS;
+/// The group's name.
+pub const GROUP: &str = "broker-a";
+
+const CLIENT_PORT: u16 = 10911;
+const PEER_PORT: u16 = 10912;
+const NAMESRV_PORT: u16 = 9876;
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How to make a cluster.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where all of it goes.
+    pub dir: PathBuf,
+    /// The program under test.
+    pub program: PathBuf,
+    /// Bytes of each replica's disk.
+    pub disk_bytes: u64,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// For what is random in the network.
+    pub seed: u64,
+}
+
+/// One replica.
+pub struct Replica {
+    /// Its host.
+    pub host: HostNo,
+    /// Its number in the group, from 1.
+    pub node: u64,
+    /// Where it serves clients.
+    pub addr: SocketAddr,
+    /// What its store lies on.
+    pub disk: Disk,
+    /// The process.
+    pub process: Process,
+}
+
+/// The cluster under test.
+pub struct Cluster {
+    /// The replicas.
+    pub replicas: Vec<Replica>,
+    /// The name servers, on the hosts behind the replicas.
+    pub namesrvs: Vec<Process>,
+    /// What they are joined by.
+    pub network: Network,
+    /// For requests to single replicas.
+    pub remote: trireme_remoting::Client,
+    options: Options,
+}
+
+impl Cluster {
+    /// Makes the hosts and disks, starts everything, and waits until the group has a leader.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let network = Network::make(CLIENT + 1, options.seed).await?;
+        let mut replicas = Vec::new();
+        for host in 0..REPLICAS {
+            let name = format!("replica-{}", host + 1);
+            let disk = Disk::make(&options.dir, &name, options.disk_bytes).await?;
+            let process = Process::new(options.dir.join(format!("{name}.log")));
+            let addr = SocketAddr::from((addr(host), CLIENT_PORT));
+            replicas.push(Replica { host, node: host as u64 + 1, addr, disk, process });
+        }
+        let namesrv = |number| Process::new(options.dir.join(format!("namesrv-{}.log", number + 1)));
+        let namesrvs = (0..NAMESRVS).map(namesrv).collect();
+        let remote = trireme_remoting::Client::new(ClientOptions::default(), None);
+        let mut cluster = Self { replicas, namesrvs, network, remote, options };
+        for number in 0..NAMESRVS {
+            cluster.start_namesrv(number)?;
+        }
+        for at in 0..REPLICAS {
+            cluster.start_replica(at)?;
+        }
+        cluster.leader(Duration::from_secs(30)).await.context("a new cluster")?;
+        Ok(cluster)
+    }
+
+    /// Starts a replica that does not run.
+    pub fn start_replica(&mut self, at: usize) -> anyhow::Result<()> {
+        let replica = &mut self.replicas[at];
+        let mut command = self.network.command(replica.host, &self.options.program);
+        command.args(["broker", "--group", GROUP, "--node", &replica.node.to_string()]);
+        command.args(["--namesrv", &namesrv_addrs()]);
+        command.args(["--segment-bytes", &self.options.segment_bytes.to_string()]);
+        for host in 0..REPLICAS {
+            let host_addr = addr(host);
+            command.args([
+                "--replica",
+                &format!("{}={host_addr}:{CLIENT_PORT}/{host_addr}:{PEER_PORT}", host + 1),
+            ]);
+        }
+        command.args([
+            "--disk-reserve-bytes",
+            "64MiB",
+            "--disk-trim-bytes",
+            "0",
+            "--log-cache-bytes",
+            "64MiB",
+        ]);
+        command.arg("--store").arg(replica.disk.path().join("store"));
+        replica.process.start(&mut command)
+    }
+
+    /// Starts a name server that does not run.
+    pub fn start_namesrv(&mut self, number: usize) -> anyhow::Result<()> {
+        let mut command = self.network.command(REPLICAS + number, &self.options.program);
+        let listen = format!("{}:{NAMESRV_PORT}", addr(REPLICAS + number));
+        self.namesrvs[number].start(command.args(["namesrv", "--listen", &listen]))
+    }
+
+    /// A new client of the cluster.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::new(ClientConfig::new(&namesrv_addrs()))?)
+    }
+
+    /// Where a replica's store is.
+    pub fn store(&self, at: usize) -> PathBuf {
+        self.replicas[at].disk.path().join("store")
+    }
+
+    /// Where all of it is.
+    pub fn dir(&self) -> &Path {
+        &self.options.dir
+    }
+
+    /// What each replica says of itself.
+    pub async fn statuses(&self) -> Vec<Option<Status>> {
+        let asked = self.replicas.iter().map(|replica| Status::ask(&self.remote, replica.addr));
+        futures_util::future::join_all(asked).await
+    }
+
+    /// The replica that leads, if one says so. Two may think that they do for a moment: the later term counts.
+    pub async fn leads(&self) -> Option<usize> {
+        let statuses = self.statuses().await;
+        let leading = statuses.iter().enumerate().filter_map(|(at, status)| Some((at, status.as_ref()?)));
+        leading.filter(|(_, status)| status.leads()).max_by_key(|(_, status)| status.term).map(|(at, _)| at)
+    }
+
+    /// Waits for a leader.
+    pub async fn leader(&self, within: Duration) -> anyhow::Result<usize> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(leader) = self.leads().await {
+                return Ok(leader);
+            }
+            if Instant::now() > deadline {
+                bail!("no leader within {within:?}: {:?}", self.statuses().await);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until all replicas, without load, have applied the same last entry. Returns its index.
+    pub async fn converged(&self, within: Duration) -> anyhow::Result<u64> {
+        let deadline = Instant::now() + within;
+        loop {
+            let statuses = self.statuses().await;
+            if let Some(index) = same(&statuses) {
+                return Ok(index);
+            }
+            if Instant::now() > deadline {
+                bail!("replicas do not converge within {within:?}: {statuses:?}");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn same(statuses: &[Option<Status>]) -> Option<u64> {
+    let statuses: Vec<&Status> = statuses.iter().map(Option::as_ref).collect::<Option<_>>()?;
+    let first = statuses.first()?;
+    let is_there = |status: &&Status| {
+        [status.last_log, status.committed, status.applied] == [first.applied; 3] && status.term == first.term
+    };
+    let is_led = statuses.iter().any(|status| status.leads());
+    (is_led && statuses.iter().all(is_there)).then_some(first.applied)
+}
+
+/// As clients and brokers are told them.
+fn namesrv_addrs() -> String {
+    let addr_of = |number| format!("{}:{NAMESRV_PORT}", addr(REPLICAS + number));
+    (0..NAMESRVS).map(addr_of).collect::<Vec<_>>().join(";")
+}

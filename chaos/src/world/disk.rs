@@ -1,0 +1,104 @@
+//! A file system of its own for each replica, which can lose power.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use tokio::process::Command;
+
+use super::{succeed, sys};
+
+/// An ext4 file system in a file. Its mount is seen by this process and those that it starts, and goes with them.
+pub struct Disk {
+    image: PathBuf,
+    mount: PathBuf,
+    canaries: u32,
+}
+
+impl Disk {
+    /// Makes and mounts one of so many bytes.
+    pub async fn make(dir: &Path, name: &str, bytes: u64) -> anyhow::Result<Self> {
+        let (image, mount) = (dir.join(format!("{name}.ext4")), dir.join(name));
+        File::create(&image)?.set_len(bytes)?;
+        succeed(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image)).await?;
+        fs::create_dir_all(&mount)?;
+        let disk = Self { image, mount, canaries: 0 };
+        disk.mount().await?;
+        Ok(disk)
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.mount
+    }
+
+    /// Mounts it again.
+    pub async fn mount(&self) -> anyhow::Result<()> {
+        succeed(Command::new("mount").args(["-o", "loop,noatime"]).args([&self.image, &self.mount])).await
+    }
+
+    /// Cuts its power: what was not synced is gone. Whoever has files open there must be ended before it is
+    /// [mounted again](Self::power_on). Returns what [`Canary::is_dead`] looks at.
+    pub fn power_off(&mut self) -> anyhow::Result<Canary> {
+        self.canaries += 1;
+        let path = self.mount.join(format!("canary-{}", self.canaries));
+        let mut canary = File::create(&path)?;
+        canary.write_all(b"not synced")?;
+        sys::shut_down(&canary).context("cannot cut the power of a file system")?;
+        let refused = File::create(self.mount.join("late")).is_err();
+        Ok(Canary { path, refused })
+    }
+
+    /// Mounts it after a power cut.
+    pub async fn power_on(&self) -> anyhow::Result<()> {
+        succeed(Command::new("umount").arg(&self.mount)).await?;
+        self.mount().await
+    }
+
+    /// Takes all free room. Returns how much that was.
+    pub fn fill(&self) -> anyhow::Result<u64> {
+        let ballast = File::create(self.ballast())?;
+        let (mut taken, mut piece) = (0, 1 << 30);
+        // Ever smaller pieces, until not even a block is left.
+        while piece >= 4096 {
+            match fallocate(&ballast, FallocateFlags::empty(), taken, piece) {
+                Ok(()) => taken += piece,
+                Err(_) => piece /= 2,
+            }
+        }
+        ensure!(self.free()? < 1 << 20, "the disk is not full");
+        Ok(taken)
+    }
+
+    /// Gives the room back.
+    pub fn drain(&self) -> anyhow::Result<()> {
+        Ok(fs::remove_file(self.ballast())?)
+    }
+
+    /// Free bytes.
+    pub fn free(&self) -> anyhow::Result<u64> {
+        let found = statvfs(&self.mount)?;
+        Ok(found.f_bavail * found.f_frsize)
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.mount.join("ballast")
+    }
+}
+
+/// A file that was written just before a power cut, and not synced.
+#[derive(Debug)]
+pub struct Canary {
+    path: PathBuf,
+    refused: bool,
+}
+
+impl Canary {
+    /// Whether the power cut was one: what was not synced is gone, and nothing could be written afterwards. To be asked when
+    /// the disk is mounted again.
+    pub fn is_dead(&self) -> bool {
+        self.refused && fs::read(&self.path).map_or(true, |content| content.is_empty())
+    }
+}

@@ -1,0 +1,76 @@
+//! One process of the program under test.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+/// A process, and where its output goes. Killed when dropped, and when this process ends.
+pub struct Process {
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// One that does not run.
+    pub fn new(log: PathBuf) -> Self {
+        Self { log, child: None }
+    }
+
+    /// Starts it.
+    pub fn start(&mut self, command: &mut Command) -> anyhow::Result<()> {
+        ensure!(self.child.is_none(), "it runs already: {command:?}");
+        let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let errors = log.try_clone()?;
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true).spawn();
+        self.child = Some(child.with_context(|| format!("cannot start {command:?}"))?);
+        Ok(())
+    }
+
+    /// SIGKILL; it is gone when this returns. Whether that is what ended it.
+    pub async fn kill(&mut self) -> anyhow::Result<bool> {
+        let Some(mut child) = self.child.take() else { return Ok(false) };
+        child.start_kill()?;
+        let status = child.wait().await?;
+        Ok(status.signal() == Some(Signal::KILL.as_raw()))
+    }
+
+    /// SIGSTOP or SIGCONT.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    /// Whether it stands still.
+    pub fn is_stopped(&self) -> anyhow::Result<bool> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?.as_raw_nonzero()))?;
+        Ok(stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')))
+    }
+
+    /// How it ended, if it did so by itself.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+        if ended.is_some() {
+            self.child = None;
+        }
+        Ok(ended)
+    }
+
+    /// Whether it was started, and not killed since.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Where its output goes.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    fn pid(&self) -> anyhow::Result<Pid> {
+        let id = self.child.as_ref().and_then(Child::id).context("it does not run")?;
+        Pid::from_raw(i32::try_from(id)?).context("a process has a number")
+    }
+}

@@ -1,0 +1,86 @@
+//! `trireme chaos`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use trireme_chaos::mix::Mix;
+use trireme_chaos::run::{Plan, Verdict, run};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// What faults are drawn by. The same one draws the same faults; what processes make of them differs.
+    #[arg(long, default_value_t = rand::random_range(0..1_000_000))]
+    seed: u64,
+    /// How long faults are made.
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
+    /// Which faults: all, kill, power, pause, network, disk, failover or none.
+    #[arg(long, default_value_t = Mix::All)]
+    mix: Mix,
+    /// Messages a second that are sent.
+    #[arg(long, default_value_t = 5_000)]
+    rate: u32,
+    /// Bytes of a segment.
+    #[arg(long, default_value_t = 64 << 20)]
+    segment_bytes: u64,
+    /// Where the report, the history, logs and stores go. Stores are removed when all is well.
+    #[arg(long, default_value = "chaos-out")]
+    out: PathBuf,
+    /// The program under test, if it is not this one.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Keep the stores of the replicas.
+    #[arg(long)]
+    keep: bool,
+}
+
+pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
+    let name = format!("{}-{}", args.mix, args.seed);
+    let dir = args.out.join(name);
+    if dir.exists() {
+        anyhow::bail!("{} is there already: take another --seed or --out", dir.display());
+    }
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let dir = dir.canonicalize()?;
+    let program = match args.program {
+        Some(program) => program.canonicalize().with_context(|| format!("{}", program.display()))?,
+        None => std::env::current_exe()?,
+    };
+    let plan = Plan {
+        seed: args.seed,
+        lasts: Duration::from_secs_f64(args.minutes * 60.0),
+        mix: args.mix,
+        rate: args.rate,
+        segment_bytes: args.segment_bytes,
+        dir: dir.clone(),
+        program,
+    };
+    println!("seed {}, mix {}; all of it goes to {}", plan.seed, plan.mix, dir.display());
+    let began = std::time::Instant::now();
+    let outcome = run(&plan, |words| println!("{:7.1} s  {words}", began.elapsed().as_secs_f64())).await?;
+    println!("{}", outcome.summary);
+    outcome.invalid.iter().for_each(|why| println!("invalid: {why}"));
+    outcome.violations.iter().for_each(|violation| println!("VIOLATION {violation}"));
+    let report = dir.join("report.md");
+    if outcome.verdict != Verdict::Failed && !args.keep {
+        for entry in std::fs::read_dir(&dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|kind| kind == "ext4") {
+                std::fs::remove_file(path)?;
+            }
+        }
+    }
+    let faults = outcome.faults.len();
+    match outcome.verdict {
+        Verdict::Passed => println!("passed: {faults} faults and no violation; {}", report.display()),
+        Verdict::Invalid => println!("invalid: it says nothing; {}", report.display()),
+        Verdict::Failed => println!("FAILED: {} violations; {}", outcome.violation_count, report.display()),
+    }
+    Ok(match outcome.verdict {
+        Verdict::Passed => ExitCode::SUCCESS,
+        Verdict::Failed => ExitCode::from(1),
+        Verdict::Invalid => ExitCode::from(2),
+    })
+}
