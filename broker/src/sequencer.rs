@@ -18,6 +18,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::Instant;
+use trireme_planted::{self as planted, Defect};
 use trireme_raft::LogId;
 use trireme_raft::node::{Leadership, Node};
 use trireme_raft::proposal::{Committed, Proposal, ProposeError, Refusal};
@@ -303,6 +304,13 @@ impl Sequencer {
         leadership: &mut watch::Receiver<Leadership>,
     ) {
         let offsets = Arc::new(Mutex::new(QueueOffsets { queues: queues.clone(), next: HashMap::new() }));
+        let offsets = match planted::is(Defect::OffsetsOfAnOldTerm) {
+            true => {
+                static OLD: OnceLock<Arc<Mutex<QueueOffsets>>> = OnceLock::new();
+                OLD.get_or_init(|| offsets).clone()
+            }
+            false => offsets,
+        };
         let slots = Arc::new(Semaphore::new(IN_FLIGHT));
         let still = |now: &Leadership| now.ready && now.term == term;
         let mut last = Instant::now();
@@ -513,6 +521,7 @@ impl Flight {
             Err(error) => {
                 let told = match error {
                     ProposeError::NotLeader { .. } => SubmitError::NotLeader,
+                    _ if planted::is(Defect::UnknownToldAsRefused) => SubmitError::NotLeader,
                     ProposeError::Unknown { reason } => SubmitError::Unknown(reason),
                 };
                 return shares.into_iter().for_each(|share| share.waiter.tell(Err(told.clone())));

@@ -122,7 +122,8 @@ impl fmt::Display for Fault {
     }
 }
 
-fn name(action: Action, whom: Whom) -> String {
+/// What people call it.
+pub fn name(action: Action, whom: Whom) -> String {
     let action = match action {
         Action::Kill => "kill",
         Action::Power => "power cut",

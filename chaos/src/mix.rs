@@ -1,5 +1,6 @@
 //! Named mixes of faults.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use crate::fault::{Action, Fault, Whom};
+use crate::fault::{self, Action, Fault, Whom};
 
 /// Which faults a run draws from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +49,16 @@ impl Mix {
         NAMES.iter().find(|(_, mix)| *mix == self).map_or("?", |(name, _)| name)
     }
 
-    /// Draws a fault. `None` if there are none.
-    pub fn draw(self, random: &mut impl Rng) -> Option<Fault> {
-        let (action, whom) = *self.faults().choose(random)?;
+    /// The names of its faults, each once.
+    pub fn fault_names(self) -> BTreeSet<String> {
+        self.faults().into_iter().map(|(action, whom)| fault::name(action, whom)).collect()
+    }
+
+    /// Draws a fault, one whose name begins so. `None` if there are none.
+    pub fn draw(self, only: &str, random: &mut impl Rng) -> Option<Fault> {
+        let mut faults = self.faults();
+        faults.retain(|(action, whom)| fault::name(*action, *whom).starts_with(only));
+        let (action, whom) = *faults.choose(random)?;
         let (least, most) = action.lasts();
         let lasts = Duration::from_millis(random.random_range(least..=most));
         Some(Fault { action, whom, lasts })
@@ -124,11 +132,15 @@ mod tests {
     fn a_seed_draws_the_same_faults() {
         let draw = |seed| {
             let mut random = StdRng::seed_from_u64(seed);
-            (0..20).map(|_| Mix::All.draw(&mut random).map(|fault| fault.to_string())).collect::<Vec<_>>()
+            (0..20).map(|_| Mix::All.draw("", &mut random).map(|fault| fault.to_string())).collect::<Vec<_>>()
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
-        assert!(Mix::None.draw(&mut StdRng::seed_from_u64(1)).is_none());
+        assert!(Mix::None.draw("", &mut StdRng::seed_from_u64(1)).is_none());
+        for name in Mix::All.fault_names() {
+            let drawn = Mix::All.draw(&name, &mut StdRng::seed_from_u64(1)).map(|fault| fault.to_string());
+            assert!(drawn.is_some_and(|drawn| drawn.starts_with(&name)), "{name}");
+        }
         for (name, mix) in NAMES {
             assert_eq!(name.parse(), Ok(mix));
         }

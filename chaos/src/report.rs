@@ -58,11 +58,11 @@ fn report(plan: &Plan, outcome: &Outcome) -> String {
     let Outcome { seed, mix, summary, seconds, .. } = outcome;
     let proved = outcome.faults.iter().filter(|fault| fault.proof.is_ok()).count();
     let _ = writeln!(text, "# Seed {seed}, mix {mix}: {}\n", words(outcome.verdict));
-    let minutes = plan.lasts.as_secs_f64() / 60.0;
+    let (minutes, rate) = (plan.lasts.as_secs_f64() / 60.0, plan.rate);
+    let only = if plan.only.is_empty() { String::new() } else { format!(" --only '{}'", plan.only) };
     let _ = writeln!(
         text,
-        "```sh\ntrireme chaos --seed {seed} --mix {mix} --minutes {minutes} --rate {}\n```\n",
-        plan.rate
+        "```sh\ntrireme chaos --seed {seed} --mix {mix}{only} --minutes {minutes} --rate {rate}\n```\n"
     );
     let _ = writeln!(text, "- {:.0} s of load; {summary}", seconds);
     let rate = summary.acked as f64 / seconds.max(1.0);

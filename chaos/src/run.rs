@@ -46,6 +46,8 @@ pub struct Plan {
     pub lasts: Duration,
     /// Which.
     pub mix: Mix,
+    /// Only faults whose names begin so.
+    pub only: String,
     /// Messages a second that are sent while all is well.
     pub rate: u32,
     /// Bytes of a segment.
@@ -125,7 +127,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     while Instant::now() < deadline {
         // A quarter of the time or so nothing is done, and it is seen whether all is well.
         sleep(Duration::from_millis(random.random_range(200..4_000))).await;
-        let Some(fault) = plan.mix.draw(&mut random) else { continue };
+        let Some(fault) = plan.mix.draw(&plan.only, &mut random) else { continue };
         let made = fault.make(&mut cluster, &watch, epoch, &mut random).await;
         let made = made.with_context(|| format!("fault {}: {fault}", faults.len() + 1))?;
         let proof = made.proof.as_ref().map_or_else(|bad| format!("NOT PROVED: {bad}"), Clone::clone);

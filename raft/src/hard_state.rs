@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use trireme_commitlog::LogId;
+use trireme_planted::{self as planted, Defect};
 
 use crate::codec::{self, DecodeError, WireLogId, WireStoredMembership, WireVote};
 use crate::config::ClusterSettings;
@@ -164,6 +165,9 @@ impl HardState {
     }
 
     pub(crate) fn vote(&self) -> Result<Option<Vote>, HardStateError> {
+        if planted::is(Defect::VoteForgotten) {
+            return Ok(None);
+        }
         Ok(self.read::<WireVote>(VOTE, "vote")?.map(Vote::from))
     }
 

@@ -7,6 +7,7 @@ use openraft::errors::Fatal;
 use openraft::{Instant, Raft, ServerState};
 use tokio::sync::watch;
 use trireme_commitlog::LogId;
+use trireme_planted::{self as planted, Defect};
 
 use crate::adapter::Adapter;
 use crate::types::{NodeId, TypeConfig};
@@ -88,6 +89,12 @@ pub(crate) async fn watch_leadership(
         let ready = role == Role::Leader && applied.borrow_and_update().is_some_and(|id| id.term == term);
         let seen = Leadership { term, leader, role, ready };
         publish.send_if_modified(|last| {
+            if planted::is(Defect::EndsWithItsLeader)
+                && last.leader.is_some()
+                && leader.is_some_and(|now| last.leader != Some(now))
+            {
+                std::process::exit(3);
+            }
             let changed = *last != seen;
             if changed && (last.role != seen.role || last.leader != seen.leader) {
                 tracing::info!(node, term, role = %seen.role, leader = ?seen.leader, "leadership changed");

@@ -19,6 +19,9 @@ pub struct Args {
     /// Which faults: all, kill, power, pause, network, disk, failover or none.
     #[arg(long, default_value_t = Mix::All)]
     mix: Mix,
+    /// Of these, only those whose names begin so, as they are printed.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    only: String,
     /// Messages a second that are sent.
     #[arg(long, default_value_t = 5_000)]
     rate: u32,
@@ -37,6 +40,10 @@ pub struct Args {
 }
 
 pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
+    let known = args.mix.fault_names();
+    if !known.iter().any(|name| name.starts_with(&args.only)) && args.mix != Mix::None {
+        anyhow::bail!("the mix {} has no fault {:?}; it has {known:?}", args.mix, args.only);
+    }
     let name = format!("{}-{}", args.mix, args.seed);
     let dir = args.out.join(name);
     if dir.exists() {
@@ -52,6 +59,7 @@ pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         lasts: Duration::from_secs_f64(args.minutes * 60.0),
         mix: args.mix,
+        only: args.only,
         rate: args.rate,
         segment_bytes: args.segment_bytes,
         dir: dir.clone(),

@@ -296,6 +296,32 @@ async fn killed_while_it_hands_over() {
     assert_terms(&log, &attempts);
 }
 
+/// A follower that another one takes for the leader may be far behind: what it lacks is no end of the queue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_passed_on_to_a_follower_comes_back() {
+    let mut cluster = Cluster::start().await;
+    let topic = cluster.topic("passed", 1).await;
+    let queue = MessageQueue::new(&*topic, "broker-a", 0);
+    let leader = cluster.leader().await;
+    for seq in 0..3 {
+        let request = wire::send_request(&queue, Id { client: 0, seq }.body(0), "");
+        let answer = wire::ask(&cluster.remote, cluster.replicas[leader].addr, request).await.unwrap();
+        assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
+    }
+    for at in (0..3).filter(|at| *at != leader) {
+        cluster.caught_up(at).await;
+        let mut request = wire::pull_request(&queue, 7);
+        request.ext.set("TRIREME_FORWARDED", "127.0.0.1:1");
+        let answer = wire::ask(&cluster.remote, cluster.replicas[at].addr, request).await.unwrap();
+        assert!(answer.ext.contains("TRIREME_NOT_DONE"), "{} {:?}", answer.code, answer.remark);
+    }
+    let answer = wire::ask(&cluster.remote, cluster.replicas[leader].addr, wire::pull_request(&queue, 7))
+        .await
+        .unwrap();
+    assert_eq!(answer.code, response::PULL_OFFSET_MOVED);
+    cluster.assert_healthy();
+}
+
 /// A replica that stops in order answers the pulls that wait at it, so that nobody has to find out that it is gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_answers_who_waits() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use trireme_planted::{self as planted, Defect};
 use trireme_remoting::{Frame, InvokeError, Responder, response};
 
 use super::{Refusal, dispatch, plain};
@@ -103,6 +104,7 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
                 Ok(answer) => return pass_back(answer, &addr, responder),
                 // Never reached it, so it was not done.
                 Err(InvokeError::Connect { .. }) => {}
+                Err(_) if planted::is(Defect::UnknownSentAgain) => {}
                 Err(error) => {
                     let reason = format!("the outcome is unknown: {error}");
                     return Refusal::new(response::SYSTEM_ERROR, reason).reply(responder);

@@ -15,6 +15,8 @@ use trireme_remoting::{Connection, Frame, RequestCode, RequestHandler, Responder
 pub use forwarding::{born_host, is_forwarded};
 pub use refusal::{Refusal, answer_when};
 
+use trireme_planted::{self as planted, Defect};
+
 use crate::features::{
     clients, groups, leadership, locks, offsets, pull, query, retention, retry, runtime, send, topics,
 };
@@ -65,6 +67,7 @@ impl RequestHandler for Router {
 
 fn place(code: RequestCode) -> Place {
     match code {
+        RequestCode::GetMaxOffset if planted::is(Defect::EndsFromAnybody) => Place::Anywhere,
         RequestCode::SendMessage
         | RequestCode::SendMessageV2
         | RequestCode::SendBatchMessage

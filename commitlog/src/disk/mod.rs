@@ -16,6 +16,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::{Advice, FallocateFlags, SeekFrom};
 use rustix::io::Errno;
+use trireme_planted::{self as planted, Defect};
 
 use self::cache::{Cache, GRANULE, Granules, PIECE, READ_AHEAD, pieces};
 use self::leaving::{Leaving, Life};
@@ -436,7 +437,14 @@ impl SegmentIo for DiskSegment {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.files()?.file.sync_data()
+        if planted::is(Defect::LogNotSynced) {
+            return Ok(());
+        }
+        let synced = self.files()?.file.sync_data();
+        if planted::is(Defect::SyncErrorIgnored) {
+            return Ok(());
+        }
+        synced
     }
 
     fn release(&self) {

@@ -14,7 +14,7 @@ use crate::features::topics::perm;
 use crate::features::{groups, offsets};
 use crate::queues::consume::QueueId;
 use crate::replica::Shared;
-use crate::router::{Refusal, Router, is_forwarded};
+use crate::router::{Refusal, Router};
 
 /// Messages of one answer, whatever the client asks for.
 const MAX_MESSAGES: usize = 1024;
@@ -28,9 +28,10 @@ const FORWARDED_SUSPEND: Duration = Duration::from_secs(1);
 /// Answers a pull, parks it, or passes it on.
 ///
 /// A follower may not know yet what the client saw at the leader: the subscription, the topic, or the
-/// message that it pulled last. Telling it so would set it back, so the leader is asked instead.
+/// message that it pulled last. Telling it so would set it back, so the leader is asked instead; and whoever
+/// passed the pull on to a replica that does not lead, or no more, hears that.
 pub fn pull(shared: &Arc<Shared>, request: Frame, responder: Responder) {
-    let behind = !shared.node.leads() && !is_forwarded(&request);
+    let behind = !shared.node.leads();
     let pull = match prepare(shared, &request) {
         Ok(pull) => pull,
         Err(_) if behind => return ask_leader(shared, request, responder),
@@ -45,7 +46,7 @@ pub fn pull(shared: &Arc<Shared>, request: Frame, responder: Responder) {
 
 /// The same, for a pull that was looked at.
 pub fn answer(shared: &Arc<Shared>, pull: Pull, request: Frame, responder: Responder) {
-    let behind = !shared.node.leads() && !is_forwarded(&request);
+    let behind = !shared.node.leads();
     let Pull { queue, offset, limits, filter, suspend } = pull;
     match read(shared, queue, offset, limits, &filter) {
         Ok(found) if found.code == response::PULL_OFFSET_MOVED && behind => {
