@@ -91,6 +91,8 @@ pub struct Made {
     pub healed: Micros,
     /// When there was a leader again that all followed.
     pub recovered: Option<Micros>,
+    /// The longest time, until the cluster was whole again, in which nothing was acknowledged: told in the end.
+    pub longest_pause: Micros,
     /// A majority could work on meanwhile.
     pub has_majority: bool,
     /// Whether it took the leader away.
@@ -189,6 +191,7 @@ impl Fault {
             struck,
             healed,
             recovered,
+            longest_pause: 0,
             has_majority,
             takes_leader,
             proof,

@@ -71,7 +71,8 @@ fn report(plan: &Plan, outcome: &Outcome) -> String {
     let _ = writeln!(text, "- {} entries, {} segments filled", outcome.entries, outcome.segments);
     let (probes, positions) = (outcome.probes, outcome.positions);
     let _ = writeln!(text, "- ends of queues told {probes} times, positions of the group {positions} times");
-    if let Some([p50, p99, max]) = percentiles(&outcome.failovers) {
+    let mut failovers: Vec<u64> = outcome.failovers.iter().map(|(_, millis)| *millis).collect();
+    if let Some([p50, p99, max]) = percentiles(&mut failovers) {
         let n = outcome.failovers.len();
         let _ = writeln!(
             text,
@@ -91,37 +92,41 @@ fn report(plan: &Plan, outcome: &Outcome) -> String {
             let _ = writeln!(text, "- {violation}");
         }
     }
-    let _ = writeln!(text, "\n## Faults\n\n| fault | times | proved |\n|---|---:|---:|");
-    let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let _ = writeln!(
+        text,
+        "\n## Faults\n\n| fault | times | proved | no send for ms, p50 | max |\n|---|---:|---:|---:|---:|"
+    );
+    let mut kinds: BTreeMap<&str, (usize, Vec<u64>)> = BTreeMap::new();
     for fault in &outcome.faults {
-        let (times, proved) = kinds.entry(&fault.what).or_default();
-        *times += 1;
+        let (proved, pauses) = kinds.entry(&fault.what).or_default();
         *proved += usize::from(fault.proof.is_ok());
+        pauses.push(fault.longest_pause / 1000);
     }
-    for (kind, (times, proved)) in kinds {
-        let _ = writeln!(text, "| {kind} | {times} | {proved} |");
+    for (kind, (proved, mut pauses)) in kinds {
+        let Some([p50, _, max]) = percentiles(&mut pauses) else { continue };
+        let _ = writeln!(text, "| {kind} | {} | {proved} | {p50} | {max} |", pauses.len());
     }
     let _ = writeln!(
         text,
-        "\n| | fault | replicas | leader | at s | lasted ms | whole again after ms | proof |\n|---:|---|---|---:|---:|---:|---:|---|"
+        "\n| | fault | replicas | leader | at s | lasted ms | whole again after ms | no send for ms | proof |\n|---:|---|---|---:|---:|---:|---:|---:|---|"
     );
     for (number, fault) in (1..).zip(&outcome.faults) {
         let at = fault.struck as f64 / 1e6;
         let lasted = (fault.healed - fault.struck) / 1000;
         let whole = fault.recovered.map_or("-".into(), |at| ((at - fault.healed) / 1000).to_string());
+        let pause = fault.longest_pause / 1000;
         let proof = fault.proof.as_ref().map_or_else(|bad| format!("NOT PROVED: {bad}"), Clone::clone);
         let (what, victims, leader) = (&fault.what, &fault.victims, fault.leader);
         let _ = writeln!(
             text,
-            "| {number} | {what} | {victims:?} | {leader} | {at:.1} | {lasted} | {whole} | {proof} |"
+            "| {number} | {what} | {victims:?} | {leader} | {at:.1} | {lasted} | {whole} | {pause} | {proof} |"
         );
     }
     text
 }
 
 /// p50, p99 and the longest.
-pub fn percentiles(failovers: &[(usize, u64)]) -> Option<[u64; 3]> {
-    let mut millis: Vec<u64> = failovers.iter().map(|(_, millis)| *millis).collect();
+fn percentiles(millis: &mut [u64]) -> Option<[u64; 3]> {
     millis.sort_unstable();
     let at = |percent: usize| millis.get((millis.len() * percent / 100).min(millis.len() - 1)).copied();
     if millis.is_empty() { None } else { Some([at(50)?, at(99)?, *millis.last()?]) }

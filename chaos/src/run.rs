@@ -180,6 +180,10 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     let summary = messages::check(&attempts, &contents, &mut violations);
     let acked = progress::acknowledgements(&attempts, epoch);
     progress::check(&acked, &windows(&faults, ended), &mut violations);
+    for fault in &mut faults {
+        let over = fault.recovered.unwrap_or(fault.healed);
+        fault.longest_pause = progress::longest_pause(&acked, fault.struck, over);
+    }
     let failovers = failovers(&attempts, epoch, &faults);
     let invalid = invalid(plan, &faults, &acked, ended);
     let verdict = match (violations.is_empty(), invalid.is_empty()) {

@@ -57,6 +57,7 @@ pub mod message;
 pub mod client;
 pub mod connection;
 pub mod server;
+mod stall;
 
 pub use client::{Client, ClientOptions};
 pub use code::RequestCode;

@@ -88,6 +88,45 @@ async fn freeze_leader() {
     assert_terms(&log, &attempts);
 }
 
+/// A client that got no answer goes elsewhere. What it left behind must not be done when the replica goes on: a message
+/// would be there twice, a position be set back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_left_at_a_frozen_replica_is_not_done() {
+    let mut cluster = Cluster::start().await;
+    let topic = cluster.topic("left", 1).await;
+    let queue = MessageQueue::new(&*topic, "broker-a", 0);
+    let send = async |at: usize, seq| {
+        let request = wire::send_request(&queue, Id { client: 0, seq }.body(0), "");
+        let answer = wire::ask(&cluster.remote, cluster.replicas[at].addr, request).await.unwrap();
+        assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
+    };
+    let leader = cluster.leader().await;
+    for frozen in [leader, (leader + 1) % 3] {
+        let addr = cluster.replicas[frozen].addr.to_string();
+        let client = trireme_remoting::Client::new(ClientOptions::default(), None);
+        client.connection(&addr).await.unwrap();
+        cluster.replicas[frozen].process.freeze();
+        for seq in 100..110 {
+            let request = wire::send_request(&queue, Id { client: 1, seq }.body(0), "");
+            let answer = client.invoke(&addr, request, Duration::from_millis(100)).await;
+            assert!(answer.is_err(), "{answer:?}");
+        }
+        client.shutdown();
+        send(cluster.leader().await, 0).await;
+        cluster.replicas[frozen].process.thaw();
+        cluster.caught_up(frozen).await;
+        // Each takes longer than what was left would.
+        for seq in 1..20 {
+            send(frozen, seq).await;
+        }
+    }
+    let found =
+        wire::pull_from(&cluster.remote, cluster.replicas[cluster.leader().await].addr, &queue, 0).await;
+    let late = found.iter().filter(|body| Id::of(body).unwrap().client == 1).count();
+    assert_eq!((late, found.len()), (0, 40));
+    cluster.assert_healthy();
+}
+
 /// Requests that lie in a frozen replica's sockets: what it answers them with is the first thing that it does when
 /// it goes on, before it can know that it leads no more.
 struct Waiting {

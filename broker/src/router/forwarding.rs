@@ -106,6 +106,12 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
                 Err(InvokeError::Connect { .. }) => {}
                 Err(_) if planted::is(Defect::UnknownSentAgain) => {}
                 Err(error) => {
+                    if matches!(error, InvokeError::Timeout { .. })
+                        && let Some(connection) = shared.remote.ready(&addr)
+                    {
+                        // It may stand still. When it goes on it shall see that nobody waits any more.
+                        connection.close();
+                    }
                     let reason = format!("the outcome is unknown: {error}");
                     return Refusal::new(response::SYSTEM_ERROR, reason).reply(responder);
                 }

@@ -3,21 +3,24 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::{debug, warn};
 
 use super::{CloseReason, Connection, ConnectionOptions, InboundBudget};
 use crate::frame::{Frame, FrameDecoder};
 use crate::response;
 use crate::server::{RequestHandler, Responder};
+use crate::stall;
 use crate::version::{self, Language};
 
 /// How long what is queued may take to be written after the connection was closed.
@@ -26,6 +29,9 @@ const FLUSH: Duration = Duration::from_secs(3);
 /// How much is read at once: little while a connection is quiet, more while reads come back full.
 const READ_MIN: usize = 4 * 1024;
 const READ_MAX: usize = 256 * 1024;
+
+/// What the system knows of a socket is told within this, after a standstill.
+const NEWS: Duration = Duration::from_millis(20);
 
 /// Entries of one vectored write.
 const WRITE_RUNS: usize = 64;
@@ -36,6 +42,20 @@ pub(crate) struct Socket<R, W> {
     pub(crate) writer: W,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+}
+
+/// The reading half of a socket.
+pub(crate) trait Reader: AsyncRead + Unpin + Send + 'static {
+    /// Whether the peer has sent its last byte, as far as is known without asking: there may be more to read.
+    fn peer_has_ended(&self) -> bool;
+}
+
+impl Reader for OwnedReadHalf {
+    fn peer_has_ended(&self) -> bool {
+        // What was told with the last event; nobody waits here.
+        let known = pin!(self.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(known, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
 }
 
 /// Starts the tasks of a connection and returns its handle.
@@ -49,7 +69,7 @@ pub(crate) fn spawn<R, W>(
     ended: impl FnOnce(&Connection) + Send + 'static,
 ) -> Connection
 where
-    R: AsyncRead + Unpin + Send + 'static,
+    R: Reader,
     W: AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Connection::new(socket.peer, socket.local, options, inbound);
@@ -109,6 +129,10 @@ struct Read<'a> {
     buffer: BytesMut,
     chunk: usize,
     first_frame_seen: bool,
+    /// What is read now was sent while this process stood still, by somebody who has gone since.
+    is_late: bool,
+    /// The last standstill of this process that was noticed here.
+    stall: Option<u64>,
     /// Since when the buffer has held a part of a frame.
     partial_since: Option<Instant>,
 }
@@ -123,12 +147,14 @@ impl<'a> Read<'a> {
             buffer: BytesMut::new(),
             chunk: READ_MIN,
             first_frame_seen: false,
+            is_late: false,
+            stall: None,
             partial_since: None,
         }
     }
 
     /// Reads until the connection ends; why it does.
-    async fn run(mut self, mut reader: impl AsyncRead + Unpin) -> CloseReason {
+    async fn run(mut self, mut reader: impl Reader) -> CloseReason {
         let connection = self.connection;
         let closed = connection.wait_closed();
         let timer = sleep_until(self.next_deadline());
@@ -142,6 +168,7 @@ impl<'a> Read<'a> {
                     Ok(bytes) => {
                         connection.touch();
                         self.adapt(bytes);
+                        self.is_late = self.stood_still().await && reader.peer_has_ended();
                     }
                     Err(error) => return CloseReason::Io(Arc::new(error)),
                 },
@@ -182,6 +209,10 @@ impl<'a> Read<'a> {
             }
         } else if self.connection.pressure().is_draining() {
             self.turn_away(frame);
+        } else if self.is_late && !frame.is_oneway() {
+            // Nobody waits for its answer, and whoever did has sent it elsewhere: a message would be there twice, a
+            // position be set back.
+            debug!(peer = %self.connection.peer_addr(), code = frame.code, "request that came too late");
         } else {
             let responder = Responder::new(self.connection.clone(), &frame);
             self.handler.on_request(frame, responder);
@@ -196,6 +227,17 @@ impl<'a> Read<'a> {
             Responder::new(self.connection.clone(), &frame)
                 .reply(Frame::response(response::GO_AWAY).with_remark("shutting down"));
         }
+    }
+
+    /// Whether what is read now may have been sent while this process stood still. Waits at the first read after that
+    /// until it is known which peers have gone meanwhile.
+    async fn stood_still(&mut self) -> bool {
+        let lately = stall::lately();
+        if lately.is_some() && lately != self.stall {
+            self.stall = lately;
+            sleep(NEWS).await;
+        }
+        lately.is_some()
     }
 
     fn adapt(&mut self, bytes: usize) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::time::{Instant, sleep};
 
+use super::driver::Reader;
 use super::*;
 use crate::code::RequestCode;
 use crate::response;
@@ -28,6 +29,12 @@ fn connect(options: ConnectionOptions) -> (Connection, DuplexStream) {
     let socket = Socket { reader, writer, peer: addr, local: addr };
     let inbound = Arc::new(InboundBudget::new(usize::MAX));
     (spawn(socket, options, inbound, Arc::new(Echo), |_| {}), theirs)
+}
+
+impl Reader for ReadHalf<DuplexStream> {
+    fn peer_has_ended(&self) -> bool {
+        false
+    }
 }
 
 fn frame() -> Vec<u8> {

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::RequestHandler;
 use crate::connection::{self, CloseReason, Connection, ConnectionOptions, InboundBudget, Socket};
+use crate::stall;
 
 /// Connections that the system completes before they are accepted.
 const BACKLOG: u32 = 1024;
@@ -75,6 +76,7 @@ impl Server {
         options: ServerOptions,
         handler: Arc<dyn RequestHandler>,
     ) -> Result<Self, BindError> {
+        stall::watch();
         let failed = |source| BindError { addr, source };
         let listener = listen(addr).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
