@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-$(mktemp -d)}
+mkdir -p "$out"
 tries=${TRIES:-5}
 target=target/planted
 cargo build --quiet --features planted --target-dir "$target"

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         && let Err(error) = trireme_chaos::world::enter()
     {
         eprintln!("trireme: {}", told(&error));
-        return ExitCode::FAILURE;
+        return cmd::chaos::SKIPPED.into();
     }
     cmd::log::start(match args.command {
         Command::Namesrv(_) | Command::Broker(_) => "info",

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
+use trireme_client::MessageQueue;
 
 use crate::check::Violations;
 use crate::check::logs::{self, Log};
@@ -30,6 +30,8 @@ const WARM_UP: Duration = Duration::from_secs(5);
 const CONVERGES_WITHIN: Duration = Duration::from_secs(30);
 /// Readers have everything within this.
 const DRAINS_WITHIN: Duration = Duration::from_secs(60);
+/// As long as anything is waited for once it is known that something is wrong.
+const IMPATIENCE: Duration = Duration::from_secs(10);
 /// Between two questions how replicas are.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Of what was wanted in the times without a fault, so many percent must have been sent, or the run shows too little.
@@ -128,8 +130,15 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         // A quarter of the time or so nothing is done, and it is seen whether all is well.
         sleep(Duration::from_millis(random.random_range(200..4_000))).await;
         let Some(fault) = plan.mix.draw(&plan.only, &mut random) else { continue };
-        let made = fault.make(&mut cluster, &watch, epoch, &mut random).await;
-        let made = made.with_context(|| format!("fault {}: {fault}", faults.len() + 1))?;
+        let made = match fault.make(&mut cluster, &watch, epoch, &mut random).await {
+            Ok(made) => made,
+            Err(error) => {
+                // Where nobody leads, nothing can be done to who does.
+                violations
+                    .add(format!("I16: fault {}, {fault}, could not be made: {error:#}", faults.len() + 1));
+                break;
+            }
+        };
         let proof = made.proof.as_ref().map_or_else(|bad| format!("NOT PROVED: {bad}"), Clone::clone);
         let (acked, told) = (load.acked(), load.violations());
         let victims = &made.victims;
@@ -145,14 +154,22 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
             ));
         }
         faults.push(made);
-        for told in fault::ended_by_themselves(&mut cluster, &watch)? {
+        let ended = fault::ended_by_themselves(&mut cluster, &watch)?;
+        let stay = ended.len() < REPLICAS;
+        for told in ended {
             violations.add(told);
+        }
+        if !stay {
+            break;
         }
     }
     let ended = epoch.micros();
     load.stop_sending().await;
     tell("the load is over; replicas converge and readers read to the end");
-    let entries = match cluster.converged(CONVERGES_WITHIN).await {
+    // Who has failed already is not waited for any longer.
+    let patience = |most: Duration| if violations.is_empty() { most } else { most.min(IMPATIENCE) };
+    let (converges, drains) = (patience(CONVERGES_WITHIN), patience(DRAINS_WITHIN));
+    let entries = match cluster.converged(converges).await {
         Ok(index) => index,
         Err(error) => {
             violations.add(format!("I15: {error}"));
@@ -160,7 +177,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
             cluster.statuses().await.iter().flatten().map(|status| status.committed).min().unwrap_or(0)
         }
     };
-    load.drain(usize::try_from(load.least_stored())?, DRAINS_WITHIN).await;
+    load.drain(usize::try_from(load.least_stored())?, drains).await;
     load.stop_reading().await;
     violations.append(watch.finish().await);
     for told in fault::ended_by_themselves(&mut cluster, &Nobody)? {
@@ -171,10 +188,9 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     }
 
     tell("reading the logs of all replicas");
-    let logs = (0..REPLICAS).map(|at| Log::read(&cluster.store(at), &mut violations));
-    let logs = logs.collect::<anyhow::Result<Vec<Log>>>()?;
+    let logs: Vec<Log> = (0..REPLICAS).map(|at| read_log(&cluster, at, &mut violations)).collect();
     logs::same(&logs, entries, &mut violations);
-    let contents = logs::contents(&cluster.store(0), load.queues(), entries, &mut violations)?;
+    let contents = contents(&cluster, load.queues(), entries, &mut violations);
     let Taken { attempts, violations: told, probes, positions } = load.finish(&contents);
     violations.append(told);
     let summary = messages::check(&attempts, &contents, &mut violations);
@@ -209,6 +225,31 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     };
     report::write(plan, &outcome, &attempts, epoch)?;
     Ok(outcome)
+}
+
+fn read_log(cluster: &Cluster, at: usize, violations: &mut Violations) -> Log {
+    Log::read(&cluster.store(at), violations).unwrap_or_else(|error| {
+        violations.add(format!("I15: the log of replica {} cannot be read: {error:#}", at + 1));
+        Log { frames: Vec::new() }
+    })
+}
+
+/// What the queues hold: of the first replica whose log can be read.
+fn contents(
+    cluster: &Cluster,
+    queues: &[MessageQueue],
+    up_to: u64,
+    violations: &mut Violations,
+) -> logs::Contents {
+    for at in 0..REPLICAS {
+        match logs::contents(&cluster.store(at), queues, up_to, violations) {
+            Ok(contents) => return contents,
+            Err(error) => {
+                violations.add(format!("I15: the messages of replica {} cannot be read: {error:#}", at + 1));
+            }
+        }
+    }
+    logs::Contents::new()
 }
 
 /// From the end of the fault before to the end of each fault that left a majority; and the quiet times.

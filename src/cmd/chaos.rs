@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use trireme_chaos::mix::Mix;
 use trireme_chaos::run::{Plan, Verdict, run};
+use trireme_chaos::world::Impossible;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -39,6 +40,9 @@ pub struct Args {
     keep: bool,
 }
 
+/// The exit code where no networks or disks can be made: nothing was tested.
+pub const SKIPPED: u8 = 3;
+
 pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
     let known = args.mix.fault_names();
     if !known.iter().any(|name| name.starts_with(&args.only)) && args.mix != Mix::None {
@@ -67,7 +71,14 @@ pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
     };
     println!("seed {}, mix {}; all of it goes to {}", plan.seed, plan.mix, dir.display());
     let began = std::time::Instant::now();
-    let outcome = run(&plan, |words| println!("{:7.1} s  {words}", began.elapsed().as_secs_f64())).await?;
+    let ran = run(&plan, |words| println!("{:7.1} s  {words}", began.elapsed().as_secs_f64())).await;
+    let outcome = match ran {
+        Err(error) if error.is::<Impossible>() => {
+            eprintln!("trireme: {error:#}");
+            return Ok(SKIPPED.into());
+        }
+        ran => ran?,
+    };
     println!("{}", outcome.summary);
     outcome.invalid.iter().for_each(|why| println!("invalid: {why}"));
     outcome.violations.iter().for_each(|violation| println!("VIOLATION {violation}"));

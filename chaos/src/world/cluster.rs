@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use trireme_client::{Client, ClientConfig};
 use trireme_remoting::ClientOptions;
 
-use super::{Disk, HostNo, Network, Process, Status, addr};
+use super::{Disk, HostNo, Impossible, Network, Process, Status, addr};
 
 /// Replicas of the group.
 pub const REPLICAS: usize = 3;
@@ -71,11 +71,11 @@ pub struct Cluster {
 impl Cluster {
     /// Makes the hosts and disks, starts everything, and waits until the group has a leader.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        let network = Network::make(CLIENT + 1, options.seed).await?;
+        let network = Network::make(CLIENT + 1, options.seed).await.context(Impossible)?;
         let mut replicas = Vec::new();
         for host in 0..REPLICAS {
             let name = format!("replica-{}", host + 1);
-            let disk = Disk::make(&options.dir, &name, options.disk_bytes).await?;
+            let disk = Disk::make(&options.dir, &name, options.disk_bytes).await.context(Impossible)?;
             let process = Process::new(options.dir.join(format!("{name}.log")));
             let addr = SocketAddr::from((addr(host), CLIENT_PORT));
             replicas.push(Replica { host, node: host as u64 + 1, addr, disk, process });
