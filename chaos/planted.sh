@@ -12,7 +12,7 @@ cargo build --quiet --features planted --target-dir "$target"
 # Defect, mix, faults of it, minutes of one try.
 defects='
 log-not-synced          power    power_cut        0.5
-sync-error-ignored      power    power_cut        1.0
+sync-error-ignored      power    sync_fails:_all  0.5
 vote-forgotten          kill     kill             0.5
 tail-cut-too-short      kill     kill:_all        0.5
 tail-not-truncated      network  isolated         1.0

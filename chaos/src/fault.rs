@@ -1,6 +1,7 @@
 //! What is done to a cluster, with proof that it was.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -28,6 +29,8 @@ pub enum Action {
     Power,
     /// SIGSTOP; SIGCONT later.
     Pause,
+    /// Every sync fails, then the power is cut: what a replica acknowledged in between would be gone.
+    SyncFails,
     /// A follower stands still, the others lose power; it goes on before they come back.
     PausedThenPower,
     /// One after the other is killed and started again at once.
@@ -107,6 +110,7 @@ impl Action {
         match self {
             Self::Kill | Self::Power | Self::PausedThenPower => (200, 5_000),
             Self::Pause => (200, 8_000),
+            Self::SyncFails => (300, 2_000),
             Self::Storm => (6_000, 12_000),
             Self::Isolate | Self::CutOff | Self::Muted | Self::Deaf | Self::Bridge => (1_000, 10_000),
             Self::BadNetwork => (5_000, 10_000),
@@ -115,6 +119,14 @@ impl Action {
             Self::NameServers => (1_000, 10_000),
         }
     }
+}
+
+/// Whether it can be done here.
+pub fn is_possible(action: Action) -> bool {
+    static HAS_STRACE: OnceLock<bool> = OnceLock::new();
+    let has_strace =
+        || std::process::Command::new("strace").arg("-V").output().is_ok_and(|v| v.status.success());
+    action != Action::SyncFails || *HAS_STRACE.get_or_init(has_strace)
 }
 
 impl fmt::Display for Fault {
@@ -130,6 +142,7 @@ pub fn name(action: Action, whom: Whom) -> String {
         Action::Kill => "kill",
         Action::Power => "power cut",
         Action::Pause => "pause",
+        Action::SyncFails => "sync fails",
         Action::PausedThenPower => "pause and power cut",
         Action::Storm => "restart storm",
         Action::Isolate => "isolated from replicas",
@@ -233,6 +246,24 @@ impl Fault {
                 let canaries = power_off(cluster, victims).await?;
                 sleep(self.lasts).await;
                 power_on(cluster, lives, victims, canaries).await
+            }
+            Action::SyncFails => {
+                let mut tracers = Vec::new();
+                for at in victims {
+                    tracers.push(cluster.replicas[*at].process.fail_syncs().await?);
+                }
+                sleep(self.lasts).await;
+                let canaries = power_off(cluster, victims).await?;
+                let cut = power_on(cluster, lives, victims, canaries).await?;
+                let mut failed = true;
+                for tracer in tracers {
+                    failed &= tracer.has_injected().await?;
+                }
+                Ok(cut.and(claim(
+                    failed,
+                    "syncs were told to have failed; power cut after",
+                    "no sync was made",
+                )))
             }
             Action::PausedThenPower => {
                 let still = others.first().copied().context("a replica that stands still")?;

@@ -68,6 +68,9 @@ fn report(plan: &Plan, outcome: &Outcome) -> String {
     let rate = summary.acked as f64 / seconds.max(1.0);
     let _ = writeln!(text, "- {rate:.0} messages a second on average, faults included");
     let _ = writeln!(text, "- {} faults, {proved} of them proved", outcome.faults.len());
+    for skipped in &outcome.skipped {
+        let _ = writeln!(text, "- skipped, since it cannot be done here: {skipped}");
+    }
     let _ = writeln!(text, "- {} entries, {} segments filled", outcome.entries, outcome.segments);
     let (probes, positions) = (outcome.probes, outcome.positions);
     let _ = writeln!(text, "- ends of queues told {probes} times, positions of the group {positions} times");

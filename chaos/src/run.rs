@@ -1,5 +1,6 @@
 //! One run: a world, load, faults, and the verdict.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -89,6 +90,8 @@ pub struct Outcome {
     pub violation_count: usize,
     /// What was sent.
     pub summary: Summary,
+    /// What would have been done, but cannot be here.
+    pub skipped: BTreeSet<String>,
     /// What was done.
     pub faults: Vec<Made>,
     /// From a fault that took the leader to the first acknowledgement of a message that was sent after it, in
@@ -215,6 +218,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         violations: violations.told,
         violation_count: violations.count,
         summary,
+        skipped: plan.mix.skipped(),
         faults,
         failovers,
         seconds: ended as f64 / 1e6,

@@ -4,11 +4,16 @@ use super::Violations;
 use crate::world::Status;
 
 /// What a replica has said so far.
+///
+/// A term that it has heard of may be forgotten by a crash, as long as it was not acted upon. An entry that it applied
+/// was on its disk, and the vote for the entry's term before it.
 #[derive(Debug, Default)]
 pub struct Marks {
-    term: u64,
+    /// The latest term that it cannot have forgotten.
+    durable_term: u64,
     /// Since it was started last.
     life: u32,
+    term: u64,
     committed: u64,
     applied: u64,
 }
@@ -16,13 +21,15 @@ pub struct Marks {
 impl Marks {
     /// It says this, in its `life`th run.
     pub fn add(&mut self, replica: usize, life: u32, status: &Status, violations: &mut Violations) {
+        if self.life != life {
+            *self =
+                Self { life, term: self.durable_term, durable_term: self.durable_term, ..Self::default() };
+        }
         if status.term < self.term {
             violations.add(format!("I13: replica {replica} is in term {} after {}", status.term, self.term));
         }
         self.term = self.term.max(status.term);
-        if self.life != life {
-            *self = Self { term: self.term, life, ..Self::default() };
-        }
+        self.durable_term = self.durable_term.max(status.applied_term);
         let marks = [
             ("committed", status.committed, &mut self.committed),
             ("applied", status.applied, &mut self.applied),
@@ -40,6 +47,7 @@ impl Marks {
 mod tests {
     use super::*;
 
+    /// An entry of the term before is the last one applied.
     fn status(term: u64, applied: u64) -> Status {
         Status {
             role: "follower".into(),
@@ -51,20 +59,23 @@ mod tests {
             last_log: applied,
             committed: applied,
             applied,
+            applied_term: term - 1,
         }
     }
 
     #[test]
-    fn a_restart_forgets_marks_and_no_terms() {
+    fn a_restart_forgets_marks_and_no_terms_that_were_acted_upon() {
         let mut violations = Violations::default();
         let mut marks = Marks::default();
-        for (life, term, applied) in [(0, 3, 10), (0, 3, 12), (1, 3, 5), (1, 4, 6)] {
+        for (life, term, applied) in [(0, 3, 10), (0, 4, 12), (1, 3, 5), (1, 4, 6)] {
             marks.add(1, life, &status(term, applied), &mut violations);
         }
         assert!(violations.is_empty(), "{violations:?}");
-        marks.add(1, 2, &status(3, 7), &mut violations);
-        assert_eq!(violations.count, 1);
+        marks.add(1, 1, &status(3, 7), &mut violations);
+        assert_eq!(violations.count, 1, "a term fell");
+        marks.add(1, 2, &status(2, 7), &mut violations);
+        assert_eq!(violations.count, 2, "a durable term is gone");
         marks.add(1, 2, &status(4, 6), &mut violations);
-        assert_eq!(violations.count, 3);
+        assert_eq!(violations.count, 4, "marks fell");
     }
 }

@@ -10,7 +10,7 @@
 //! | I6 pulls are contiguous; a queue's end is never told lower than what was acknowledged before, nor lower than told before | [`reads`] |
 //! | I8 a group's committed offset is never told lower than what was committed | [`reads`] |
 //! | I12 a term has one leader, and terms never fall along the log | [`logs`] |
-//! | I13 a replica's term never falls; nor, while it runs, do its marks | [`marks`] |
+//! | I13 while a replica runs, neither its term nor its marks fall; a restart forgets no term of an entry that was applied | [`marks`] |
 //! | I15 replicas have the same log, byte for byte | [`logs`] |
 //! | I16 sends go on whenever a majority can talk to each other | [`progress`] |
 //!

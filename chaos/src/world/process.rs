@@ -4,8 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
@@ -44,6 +45,25 @@ impl Process {
         Ok(kill_process(self.pid()?, signal)?)
     }
 
+    /// Lets every sync fail from now on, until it is ended.
+    pub async fn fail_syncs(&self) -> anyhow::Result<Tracer> {
+        let output = self.log.with_extension("strace");
+        let pid = self.pid()?.as_raw_nonzero().to_string();
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"]);
+        command.args(["-p", &pid, "-o"]).arg(&output).kill_on_drop(true);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let tracer = Tracer { child: child.context("cannot run strace")?, output };
+        for _ in 0..200 {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            if status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|by| by.trim() != "0")) {
+                return Ok(tracer);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bail!("strace does not attach to process {pid}")
+    }
+
     /// Whether it stands still.
     pub fn is_stopped(&self) -> anyhow::Result<bool> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?.as_raw_nonzero()))?;
@@ -72,5 +92,24 @@ impl Process {
     fn pid(&self) -> anyhow::Result<Pid> {
         let id = self.child.as_ref().and_then(Child::id).context("it does not run")?;
         Pid::from_raw(i32::try_from(id)?).context("a process has a number")
+    }
+}
+
+/// What makes syncs fail, until the process has ended.
+pub struct Tracer {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Tracer {
+    /// Whether it has made one fail. To be asked when the process has ended.
+    pub async fn has_injected(mut self) -> anyhow::Result<bool> {
+        // It ends with what it traces.
+        if tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
+            self.child.start_kill()?;
+        }
+        let told = fs::read_to_string(&self.output)?;
+        fs::remove_file(&self.output)?;
+        Ok(told.contains("(INJECTED)"))
     }
 }

@@ -30,6 +30,8 @@ pub struct Status {
     pub committed: u64,
     /// Index of the last entry that it applied.
     pub applied: u64,
+    /// The term of that entry.
+    pub applied_term: u64,
 }
 
 impl Status {
@@ -40,10 +42,11 @@ impl Status {
         let table = KvTable::decode(answer.body.as_slice()).ok()?.table;
         let number = |key: &str| table.get(key)?.parse().ok();
         // `term-index`, or `none`.
-        let index = |key: &str| match table.get(key)?.split_once('-') {
-            Some((_, index)) => index.parse().ok(),
-            None => Some(0),
+        let log_id = |key: &str| match table.get(key)?.split_once('-') {
+            Some((term, index)) => Some((term.parse::<u64>().ok()?, index.parse::<u64>().ok()?)),
+            None => Some((0, 0)),
         };
+        let (applied_term, applied) = log_id("raftApplied")?;
         Some(Self {
             role: table.get("raftRole")?.clone(),
             ready: table.get("raftReady")? == "true",
@@ -51,9 +54,10 @@ impl Status {
             log_start: number("commitLogMinOffset")?,
             log_end: number("commitLogMaxOffset")?,
             disk_free: number("diskFreeBytes")?,
-            last_log: index("raftLastLog")?,
-            committed: index("raftCommitted")?,
-            applied: index("raftApplied")?,
+            last_log: log_id("raftLastLog")?.1,
+            committed: log_id("raftCommitted")?.1,
+            applied,
+            applied_term,
         })
     }
 
