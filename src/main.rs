@@ -50,7 +50,8 @@ fn broker_workers() -> usize {
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = |()| ExitCode::SUCCESS;
-    if matches!(args.command, Command::Chaos(_))
+    if let Command::Chaos(args) = &args.command
+        && args.needs_world()
         && let Err(error) = trireme_chaos::world::enter()
     {
         eprintln!("trireme: {}", told(&error));

@@ -9,7 +9,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rustix::process::Signal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use trireme_remoting::headers::ElectMasterRequest;
 use trireme_remoting::{Frame, RequestCode};
@@ -80,7 +80,7 @@ pub struct Fault {
 }
 
 /// A fault that was made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Made {
     /// What was done to whom.
     pub what: String,

@@ -12,6 +12,7 @@ pub mod history;
 pub mod mix;
 pub mod outcome;
 pub mod run;
+pub mod sum;
 pub mod world;
 
 mod chart;

@@ -129,7 +129,7 @@ fn report(plan: &Plan, outcome: &Outcome) -> String {
 }
 
 /// p50, p99 and the longest.
-fn percentiles(millis: &mut [u64]) -> Option<[u64; 3]> {
+pub fn percentiles(millis: &mut [u64]) -> Option<[u64; 3]> {
     millis.sort_unstable();
     let at = |percent: usize| millis.get((millis.len() * percent / 100).min(millis.len() - 1)).copied();
     if millis.is_empty() { None } else { Some([at(50)?, at(99)?, *millis.last()?]) }

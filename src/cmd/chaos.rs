@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use trireme_chaos::mix::Mix;
 use trireme_chaos::run::{Plan, Verdict, run};
+use trireme_chaos::sum::sum;
 use trireme_chaos::world::Impossible;
 
 #[derive(clap::Args)]
@@ -38,12 +39,27 @@ pub struct Args {
     /// Keep the stores of the replicas.
     #[arg(long)]
     keep: bool,
+    /// Make no run: add up what all runs in --out have shown.
+    #[arg(long)]
+    sum: bool,
+}
+
+impl Args {
+    /// Whether networks and disks are to be made.
+    pub fn needs_world(&self) -> bool {
+        !self.sum
+    }
 }
 
 /// The exit code where no networks or disks can be made: nothing was tested.
 pub const SKIPPED: u8 = 3;
 
 pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
+    if args.sum {
+        let (told, failed) = sum(&args.out)?;
+        print!("{told}");
+        return Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS });
+    }
     let known = args.mix.fault_names();
     if !known.iter().any(|name| name.starts_with(&args.only)) && args.mix != Mix::None {
         anyhow::bail!("the mix {} has no fault {:?}; it has {known:?}", args.mix, args.only);

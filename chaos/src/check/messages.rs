@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use trireme_client::MessageQueue;
 
 use super::Violations;
@@ -11,7 +11,7 @@ use super::logs::Contents;
 use crate::history::{Attempt, Id, Outcome};
 
 /// What a history was made of. A run that acknowledged little shows little.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Acknowledged messages; all are stored.
     pub acked: usize,
