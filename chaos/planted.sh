@@ -17,7 +17,7 @@ vote-forgotten          kill     kill             0.5
 tail-cut-too-short      kill     kill:_all        0.5
 tail-not-truncated      network  isolated         1.0
 ends-from-anybody       none     -                0.2
-lease-not-checked       pause    pause:_leader    1.0
+lease-not-checked       network  isolated         0.7
 positions-not-replicated kill    kill:_leader     0.5
 offsets-of-an-old-term  pause    pause:_leader    1.0
 unknown-told-as-refused network  isolated         1.0

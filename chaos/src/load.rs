@@ -279,12 +279,7 @@ async fn read(shared: Arc<Shared>, client: Client) {
         last_commit = Instant::now();
         turn = (turn + 1) % QUEUES;
         let queue = &shared.queues[turn];
-        let Some(position) = reader.position(queue) else { continue };
-        let value = u64::try_from(position).unwrap_or_default();
-        match reader.commit(queue, position).await {
-            Ok(()) => committed[turn].raise(value),
-            Err(_) => committed[turn].unknown(value),
-        }
+        // Before it is committed again: a leader that knows nothing of the last time would learn it now.
         if let Ok(told) = reader.committed(queue).await {
             shared.probes.lock().1 += 1;
             let (told, least) = (told.and_then(|told| u64::try_from(told).ok()), committed[turn].least());
@@ -292,6 +287,12 @@ async fn read(shared: Arc<Shared>, client: Client) {
                 let violation = format!("I8: {least} of {queue} was committed, then {told:?} was told");
                 shared.violations.lock().add(violation);
             }
+        }
+        let Some(position) = reader.position(queue) else { continue };
+        let value = u64::try_from(position).unwrap_or_default();
+        match reader.commit(queue, position).await {
+            Ok(()) => committed[turn].raise(value),
+            Err(_) => committed[turn].unknown(value),
         }
     }
 }
