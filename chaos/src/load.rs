@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use trireme_client::{
     Client, ConsumeFrom, ConsumeOutcome, Message, MessageBatch, MessageQueue, ProducerConfig,
     PullConsumerConfig, PushConsumer, PushConsumerConfig, ReceivedMessage, TopicSpec,
@@ -102,16 +103,15 @@ impl Load {
         let period = Duration::from_secs(1) * (PRODUCERS + STRAIGHT) / rate.max(1);
         let addrs: Vec<SocketAddr> = cluster.replicas.iter().map(|replica| replica.addr).collect();
         for number in 0..PRODUCERS {
-            let producer = load.client.producer(ProducerConfig::new("chaos"))?;
-            load.senders.spawn(produce(load.shared.clone(), producer, number, period));
+            let sender = Sender::new(load.shared.clone(), number, false, period);
+            load.senders.spawn(produce(sender, load.client.producer(ProducerConfig::new("chaos"))?));
         }
-        for number in 0..STRAIGHT {
+        for number in PRODUCERS..PRODUCERS + STRAIGHT {
+            let sender = Sender::new(load.shared.clone(), number, true, period);
             let mut addrs = addrs.clone();
             let first = number as usize % addrs.len();
             addrs.rotate_left(first);
-            let sending =
-                send_straight(load.shared.clone(), cluster.remote.clone(), addrs, PRODUCERS + number, period);
-            load.senders.spawn(sending);
+            load.senders.spawn(send_straight(sender, cluster.remote.clone(), addrs));
         }
         load.readers.spawn(read(load.shared.clone(), load.client.clone()));
         load.readers.spawn(probe(load.shared.clone(), cluster.remote.clone(), addrs, seed));
@@ -209,48 +209,64 @@ impl Shared {
     }
 }
 
-/// Sends with a producer of our client, one message after the other.
-async fn produce(shared: Arc<Shared>, producer: trireme_client::Producer, number: u32, period: Duration) {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for seq in 0.. {
-        ticks.tick().await;
-        if shared.is_over() {
-            return;
+/// One sender: a message after the other, at its pace.
+struct Sender {
+    shared: Arc<Shared>,
+    number: u32,
+    is_single: bool,
+    ticks: Interval,
+    sent: u32,
+}
+
+/// A message that is about to be sent.
+struct Sending {
+    id: Id,
+    body: Bytes,
+    started: std::time::Instant,
+}
+
+impl Sender {
+    fn new(shared: Arc<Shared>, number: u32, is_single: bool, period: Duration) -> Self {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { shared, number, is_single, ticks, sent: 0 }
+    }
+
+    /// The next one, when it is its time. `None` when the load is over.
+    async fn next(&mut self) -> Option<Sending> {
+        self.ticks.tick().await;
+        if self.shared.is_over() {
+            return None;
         }
-        let id = Id { client: number, seq };
-        let started = std::time::Instant::now();
-        let sent = producer.send(Message::new(TOPIC, id.body(padding(seq)))).await;
-        let outcome = shared.outcome(outcome::of_producer(sent));
-        shared.add(Attempt { id, is_single: false, started, ended: std::time::Instant::now(), outcome });
+        let id = Id { client: self.number, seq: self.sent };
+        self.sent += 1;
+        Some(Sending { id, body: id.body(padding(id.seq)), started: std::time::Instant::now() })
+    }
+
+    fn told(&self, id: Id, started: std::time::Instant, said: Result<Outcome, String>) {
+        let outcome = self.shared.outcome(said);
+        let ended = std::time::Instant::now();
+        self.shared.add(Attempt { id, is_single: self.is_single, started, ended, outcome });
+    }
+}
+
+/// Sends with a producer of our client.
+async fn produce(mut sender: Sender, producer: trireme_client::Producer) {
+    while let Some(Sending { id, body, started }) = sender.next().await {
+        let sent = producer.send(Message::new(TOPIC, body)).await;
+        sender.told(id, started, outcome::of_producer(sent));
     }
 }
 
 /// Sends one request per message, to the first replica as long as it is there, whoever leads.
-async fn send_straight(
-    shared: Arc<Shared>,
-    remote: trireme_remoting::Client,
-    mut addrs: Vec<SocketAddr>,
-    number: u32,
-    period: Duration,
-) {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for seq in 0.. {
-        ticks.tick().await;
-        if shared.is_over() {
-            return;
-        }
-        let id = Id { client: number, seq };
-        let queue = &shared.queues[(seq as usize + number as usize) % QUEUES];
-        let started = std::time::Instant::now();
-        let request = send_request(queue, id.body(padding(seq)));
-        let answer = remote.invoke(&addrs[0].to_string(), request, ANSWER_WITHIN).await;
+async fn send_straight(mut sender: Sender, remote: trireme_remoting::Client, mut addrs: Vec<SocketAddr>) {
+    while let Some(Sending { id, body, started }) = sender.next().await {
+        let queue = &sender.shared.queues[(id.seq as usize + id.client as usize) % QUEUES];
+        let answer = remote.invoke(&addrs[0].to_string(), send_request(queue, body), ANSWER_WITHIN).await;
         if answer.is_err() {
             addrs.rotate_left(1);
         }
-        let outcome = shared.outcome(outcome::of_request(queue, answer));
-        shared.add(Attempt { id, is_single: true, started, ended: std::time::Instant::now(), outcome });
+        sender.told(id, started, outcome::of_request(queue, answer));
     }
 }
 
@@ -352,7 +368,7 @@ fn padding(seq: u32) -> usize {
     }
 }
 
-fn send_request(queue: &MessageQueue, body: bytes::Bytes) -> Frame {
+fn send_request(queue: &MessageQueue, body: Bytes) -> Frame {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let header = SendHeader {
         producer_group: "straight",
