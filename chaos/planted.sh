@@ -20,8 +20,8 @@ ends-from-anybody       none     -                0.2
 lease-not-checked       network  isolated         0.7
 positions-not-replicated kill    kill:_leader     0.5
 offsets-of-an-old-term  pause    pause:_leader    1.0
-unknown-told-as-refused network  isolated         1.0
-unknown-sent-again      pause    pause:_leader    1.0
+unknown-told-as-refused kill     kill:_leader     0.5
+unknown-sent-again      kill     kill:_leader     0.5
 long-poll-skips         none     -                0.2
 pull-leaves-out         none     -                0.5
 ends-with-its-leader    kill     kill:_leader     0.3

@@ -521,7 +521,6 @@ impl Flight {
             Err(error) => {
                 let told = match error {
                     ProposeError::NotLeader { .. } => SubmitError::NotLeader,
-                    _ if planted::is(Defect::UnknownToldAsRefused) => SubmitError::NotLeader,
                     ProposeError::Unknown { reason } => SubmitError::Unknown(reason),
                 };
                 return shares.into_iter().for_each(|share| share.waiter.tell(Err(told.clone())));

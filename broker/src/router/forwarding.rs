@@ -113,7 +113,11 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
                         connection.close();
                     }
                     let reason = format!("the outcome is unknown: {error}");
-                    return Refusal::new(response::SYSTEM_ERROR, reason).reply(responder);
+                    let code = match planted::is(Defect::UnknownToldAsRefused) {
+                        true => response::SERVICE_NOT_AVAILABLE,
+                        false => response::SYSTEM_ERROR,
+                    };
+                    return Refusal::new(code, reason).reply(responder);
                 }
             }
         }
