@@ -45,7 +45,7 @@ defects! {
     LongPollSkips = "long-poll-skips",
     /// One of many messages is left out of what is pulled.
     PullLeavesOut = "pull-leaves-out",
-    /// A replica ends when it hears of another leader than before.
+    /// A replica ends when it hears of its second leader.
     EndsWithItsLeader = "ends-with-its-leader",
 }
 

@@ -89,10 +89,8 @@ pub(crate) async fn watch_leadership(
         let ready = role == Role::Leader && applied.borrow_and_update().is_some_and(|id| id.term == term);
         let seen = Leadership { term, leader, role, ready };
         publish.send_if_modified(|last| {
-            if planted::is(Defect::EndsWithItsLeader)
-                && last.leader.is_some()
-                && leader.is_some_and(|now| last.leader != Some(now))
-            {
+            let follows = role == Role::Follower && leader.is_some() && last.leader.is_none();
+            if planted::is(Defect::EndsWithItsLeader) && term > 1 && follows {
                 std::process::exit(3);
             }
             let changed = *last != seen;
