@@ -37,6 +37,8 @@ const IMPATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Of what was wanted in the times without a fault, so many percent must have been sent, or the run shows too little.
 const LEAST_LOAD: usize = 50;
+/// A fault that is not proved counts for nothing; where fewer percent are, the harness is not what it should be.
+const LEAST_PROVED: usize = 80;
 /// For each replica's disk. Its blocks are taken when they are written.
 const DISK_BYTES: u64 = 16 << 30;
 
@@ -285,13 +287,9 @@ fn failovers(attempts: &[Attempt], epoch: Epoch, faults: &[Made]) -> Vec<(usize,
 /// Why the run says nothing, if it does not.
 fn invalid(plan: &Plan, faults: &[Made], acked: &[Micros], ended: Micros) -> Vec<String> {
     let mut invalid = Vec::new();
-    for (number, fault) in (1..).zip(faults) {
-        if let Err(bad) = &fault.proof {
-            invalid.push(format!("fault {number}, {}, is not proved: {bad}", fault.what));
-        }
-    }
-    if faults.is_empty() && plan.mix != Mix::None {
-        invalid.push("no fault was made".into());
+    let proved = faults.iter().filter(|fault| fault.proof.is_ok()).count();
+    if plan.mix != Mix::None && (proved == 0 || proved * 100 < faults.len() * LEAST_PROVED) {
+        invalid.push(format!("{proved} of {} faults are proved", faults.len()));
     }
     let (mut from, mut quiet, mut sent) = (0, 0, 0);
     let mut count = |from: Micros, to: Micros| {
