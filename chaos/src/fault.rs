@@ -8,7 +8,6 @@ use anyhow::Context;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use trireme_remoting::headers::ElectMasterRequest;
@@ -265,22 +264,22 @@ impl Fault {
             }
             Action::PausedThenPower => {
                 let still = others.first().copied().context("a replica that stands still")?;
-                cluster.replicas[still].process.signal(Signal::STOP)?;
+                cluster.replicas[still].process.freeze().await?;
                 sleep(Duration::from_millis(300)).await;
                 let canaries = power_off(cluster, victims).await?;
-                cluster.replicas[still].process.signal(Signal::CONT)?;
+                cluster.replicas[still].process.thaw()?;
                 sleep(self.lasts).await;
                 power_on(cluster, lives, victims, canaries).await
             }
             Action::Pause => {
                 for at in victims {
-                    cluster.replicas[*at].process.signal(Signal::STOP)?;
+                    cluster.replicas[*at].process.freeze().await?;
                 }
                 sleep(self.lasts).await;
                 let mut stand_still = true;
                 for at in victims {
-                    stand_still &= cluster.replicas[*at].process.is_stopped()?;
-                    cluster.replicas[*at].process.signal(Signal::CONT)?;
+                    stand_still &= cluster.replicas[*at].process.stands_still()?;
+                    cluster.replicas[*at].process.thaw()?;
                 }
                 Ok(claim(stand_still, "all stood still to the end", "one did not stand still"))
             }

@@ -63,7 +63,7 @@ async fn freeze_leader() {
     for strike in 0..strikes(2) {
         let leader = cluster.leader().await;
         let term = cluster.status(leader).await.unwrap().term;
-        let frozen = cluster.replicas[leader].process.freeze();
+        let frozen = cluster.replicas[leader].process.freeze().await;
         times.push(load.history.first_ack(frozen, cluster.replicas[leader].addr).await);
         load.history.progress(100).await;
         let waiting = Waiting::start(&cluster, leader, strike, &load).await;
@@ -105,7 +105,7 @@ async fn what_was_left_at_a_frozen_replica_is_not_done() {
         let addr = cluster.replicas[frozen].addr.to_string();
         let client = trireme_remoting::Client::new(ClientOptions::default(), None);
         client.connection(&addr).await.unwrap();
-        cluster.replicas[frozen].process.freeze();
+        cluster.replicas[frozen].process.freeze().await;
         for seq in 100..110 {
             let request = wire::send_request(&queue, Id { client: 1, seq }.body(0), "");
             let answer = client.invoke(&addr, request, Duration::from_millis(100)).await;

@@ -10,6 +10,9 @@ use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
+/// The longest call that a process is in when it is told to stand still ends within this.
+const STANDS_STILL_WITHIN: Duration = Duration::from_secs(20);
+
 /// A process, and where its output goes. Killed when dropped, and when this process ends.
 pub struct Process {
     log: PathBuf,
@@ -40,9 +43,14 @@ impl Process {
         Ok(status.signal() == Some(Signal::KILL.as_raw()))
     }
 
-    /// SIGSTOP or SIGCONT.
-    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        Ok(kill_process(self.pid()?, signal)?)
+    /// SIGSTOP; as [`freeze`].
+    pub async fn freeze(&self) -> anyhow::Result<()> {
+        freeze(self.pid()?).await
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        Ok(kill_process(self.pid()?, Signal::CONT)?)
     }
 
     /// Lets every sync fail from now on, until it is ended.
@@ -65,9 +73,8 @@ impl Process {
     }
 
     /// Whether it stands still.
-    pub fn is_stopped(&self) -> anyhow::Result<bool> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?.as_raw_nonzero()))?;
-        Ok(stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')))
+    pub fn stands_still(&self) -> anyhow::Result<bool> {
+        stands_still(self.pid()?)
     }
 
     /// How it ended, if it did so by itself.
@@ -93,6 +100,33 @@ impl Process {
         let id = self.child.as_ref().and_then(Child::id).context("it does not run")?;
         Pid::from_raw(i32::try_from(id)?).context("a process has a number")
     }
+}
+
+/// SIGSTOP. Returns when it stands still: a thread that is in a system call ends that first, and what it is sent until
+/// then is done.
+///
+/// Errors: it is gone, or does not stand still in time.
+pub async fn freeze(pid: Pid) -> anyhow::Result<()> {
+    kill_process(pid, Signal::STOP)?;
+    for _ in 0..STANDS_STILL_WITHIN.as_millis() {
+        if stands_still(pid)? {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    bail!("process {} does not stand still", pid.as_raw_nonzero())
+}
+
+/// Whether all of its threads do.
+fn stands_still(pid: Pid) -> anyhow::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()))? {
+        // A thread that has ended meanwhile does nothing any more.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else { continue };
+        if !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What makes syncs fail, until the process has ended.

@@ -67,10 +67,11 @@ impl Process {
         status.unwrap_or_else(|_| panic!("it does not stop; its log: {}", self.log.display())).unwrap()
     }
 
-    /// SIGSTOP.
-    pub fn freeze(&self) -> Instant {
-        self.signal(Signal::STOP);
-        Instant::now()
+    /// SIGSTOP. Returns when the signal was sent; the process stands still when this returns.
+    pub async fn freeze(&self) -> Instant {
+        let told = Instant::now();
+        trireme_chaos::world::freeze(self.pid()).await.unwrap();
+        told
     }
 
     /// SIGCONT.
