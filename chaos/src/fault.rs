@@ -9,15 +9,20 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use trireme_remoting::headers::ElectMasterRequest;
 use trireme_remoting::{Frame, RequestCode};
 
 use crate::history::{Epoch, Micros};
-use crate::world::{CLIENT, Canary, Cluster, HostNo, Link, NAMESRVS, REPLICAS};
+use crate::world::{CLIENT, Canary, Cluster, HostNo, Link, NAMESRVS, REPLICAS, Status, Tracer};
+
+/// Who can sync at all does so within this.
+const SYNCS_WITHIN: Duration = Duration::from_secs(3);
+/// So often the lead is asked for; each time something else may come between.
+const ASKS: usize = 3;
 
 /// A cluster has so long to be whole again when a fault is over.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(30);
+pub const RECOVERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,11 +181,11 @@ impl Fault {
     pub async fn make(
         self,
         cluster: &mut Cluster,
+        leader: usize,
         lives: &impl Lives,
         epoch: Epoch,
         random: &mut StdRng,
     ) -> anyhow::Result<Made> {
-        let leader = cluster.leader(RECOVERS_WITHIN).await?;
         let victims = self.victims(leader, random);
         let struck = epoch.micros();
         let proof = self.strike_and_heal(cluster, lives, leader, &victims, random).await?;
@@ -189,7 +194,7 @@ impl Fault {
         let has_majority = match self.action {
             Action::Storm | Action::BadNetwork | Action::PausedThenPower => false,
             Action::Bridge | Action::Transfer | Action::NameServers => true,
-            // A leader that cannot store, or hear, or that only the others do not hear, refuses until it leads no more.
+            // A leader whose disk is full goes on to lead, and refuses.
             Action::DiskFull => self.whom == Whom::Follower,
             _ => victims.len() * 2 < REPLICAS,
         };
@@ -252,12 +257,17 @@ impl Fault {
                     tracers.push(cluster.replicas[*at].process.fail_syncs().await?);
                 }
                 sleep(self.lasts).await;
+                // A busy machine may not have come to it yet.
+                let most = Instant::now() + SYNCS_WITHIN;
+                while !any_injected(&tracers)? && Instant::now() < most {
+                    sleep(Duration::from_millis(20)).await;
+                }
                 let canaries = power_off(cluster, victims).await?;
                 let cut = power_on(cluster, lives, victims, canaries).await?;
                 // When two have ended because of it, the third has nothing to sync any more.
                 let mut failed = 0;
                 for tracer in tracers {
-                    failed += usize::from(tracer.has_injected().await?);
+                    failed += usize::from(tracer.finish().await?);
                 }
                 let good = format!("a sync failed at {failed} of {}; power cut after", victims.len());
                 Ok(cut.and(claim(failed > 0, &good, "no sync was made")))
@@ -300,7 +310,7 @@ impl Fault {
             Action::Isolate | Action::CutOff | Action::Muted | Action::Deaf | Action::Bridge => {
                 let ways = self.ways(leader, victims, &others);
                 let cut = Link { cut: true, ..Link::default() };
-                self.on_network(cluster, &ways, |_| cut).await
+                self.on_network(cluster, &ways, cut).await
             }
             Action::BadNetwork => {
                 let link = Link {
@@ -316,7 +326,7 @@ impl Fault {
                     .flat_map(|from| hosts.clone().map(move |to| (from, to)))
                     .filter(|(from, to)| from != to)
                     .collect();
-                self.on_network(cluster, &ways, |_| link).await
+                self.on_network(cluster, &ways, link).await
             }
             Action::DiskFull => {
                 let mut taken = 0;
@@ -333,17 +343,20 @@ impl Fault {
             }
             Action::Transfer => {
                 let to = (leader + random.random_range(1..REPLICAS)) % REPLICAS;
-                let header =
-                    ElectMasterRequest { broker_id: Some(i64::try_from(to)? + 1), ..Default::default() };
-                let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
-                let addr = cluster.replicas[leader].addr.to_string();
-                // Whether it was answered or not: who leads counts.
-                let _ = cluster.remote.invoke(&addr, request, Duration::from_secs(5)).await;
-                let leads = cluster.leader(RECOVERS_WITHIN).await?;
+                let (mut leads, mut asked) = (Some(leader), 0);
+                while let Some(at) = leads
+                    && at != to
+                    && asked < ASKS
+                {
+                    asked += 1;
+                    ask_to_lead(cluster, at, to).await?;
+                    leads = cluster.leader(RECOVERS_WITHIN).await.ok();
+                }
                 sleep(self.lasts).await;
-                let (good, bad) =
-                    (format!("{} leads", to + 1), format!("{} leads, not {}", leads + 1, to + 1));
-                Ok(claim(leads == to, &good, &bad))
+                let leads = leads.map_or_else(|| "nobody".to_owned(), |at| (at + 1).to_string());
+                let wanted = (to + 1).to_string();
+                let told = format!("{leads} leads, {wanted} was asked for {asked} times");
+                Ok(claim(leads == wanted, &told, &told))
             }
             Action::NameServers => {
                 let mut killed = true;
@@ -379,13 +392,13 @@ impl Fault {
         self,
         cluster: &Cluster,
         ways: &[(HostNo, HostNo)],
-        link: impl Fn(usize) -> Link,
+        link: Link,
     ) -> anyhow::Result<Result<String, String>> {
         let network = &cluster.network;
         let lost = || ways.iter().map(|(from, to)| network.lost(*from, *to)).sum::<u64>();
         let before = lost();
-        for (number, (from, to)) in ways.iter().enumerate() {
-            network.set(*from, *to, link(number));
+        for (from, to) in ways {
+            network.set(*from, *to, link);
         }
         sleep(self.lasts).await;
         network.heal();
@@ -437,6 +450,25 @@ async fn power_on(
     Ok(claim(dead, "what was written and not synced is gone", "what was not synced is there"))
 }
 
+/// Asks a leader to hand the lead to another.
+async fn ask_to_lead(cluster: &Cluster, leader: usize, to: usize) -> anyhow::Result<()> {
+    let header = ElectMasterRequest { broker_id: Some(i64::try_from(to)? + 1), ..Default::default() };
+    let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
+    let addr = cluster.replicas[leader].addr.to_string();
+    // Whether it was answered or not: who leads counts.
+    let _ = cluster.remote.invoke(&addr, request, Duration::from_secs(5)).await;
+    Ok(())
+}
+
+fn any_injected(tracers: &[Tracer]) -> anyhow::Result<bool> {
+    for tracer in tracers {
+        if tracer.has_injected()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether, in time, there is a leader whose entries all replicas have applied.
 async fn recovered(cluster: &mut Cluster) -> bool {
     let waiting = async {
@@ -444,14 +476,9 @@ async fn recovered(cluster: &mut Cluster) -> bool {
             let statuses = cluster.statuses().await;
             let goal = statuses.iter().flatten().find(|status| status.leads()).map(|status| status.committed);
             if let Some(goal) = goal {
-                let mut ready = statuses
-                    .iter()
-                    .map(|status| status.as_ref().is_some_and(|status| goal <= status.applied));
                 // Under load the goal moves: about there is enough for one that just came back.
-                let near = |status: &Option<crate::world::Status>| {
-                    status.as_ref().is_some_and(|status| goal <= status.applied + 2_000)
-                };
-                if ready.all(|ready| ready) || statuses.iter().all(near) {
+                let near = |status: &Status| goal <= status.applied + 2_000;
+                if statuses.iter().all(|status| status.as_ref().is_some_and(near)) {
                     return;
                 }
             }

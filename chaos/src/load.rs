@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -65,6 +65,8 @@ pub struct Taken {
 struct Shared {
     queues: Vec<MessageQueue>,
     attempts: Mutex<Vec<Attempt>>,
+    /// How many of these were acknowledged.
+    acked: AtomicUsize,
     /// Where each queue ends at least.
     ends: Mutex<Vec<Floor>>,
     consumed: Mutex<Consumed>,
@@ -91,6 +93,7 @@ impl Load {
         let shared = Arc::new(Shared {
             queues: (0..count).map(|id| MessageQueue::new(TOPIC, GROUP, id)).collect(),
             attempts: Mutex::default(),
+            acked: AtomicUsize::new(0),
             ends: Mutex::new(vec![Floor::default(); QUEUES]),
             consumed: Mutex::new(Consumed::new(QUEUES)),
             pulled: Mutex::new(Pulled::new(QUEUES)),
@@ -120,7 +123,7 @@ impl Load {
 
     /// How many messages were acknowledged so far.
     pub fn acked(&self) -> usize {
-        self.shared.attempts.lock().iter().filter(|attempt| attempt.place().is_some()).count()
+        self.shared.acked.load(Ordering::Relaxed)
     }
 
     /// Whether somebody was told something that cannot be.
@@ -178,10 +181,11 @@ impl Shared {
     }
 
     fn add(&self, attempt: Attempt) {
-        if let Some(place) = attempt.place()
-            && let Some(queue) = self.number(&place.queue)
-        {
-            self.ends.lock()[queue].raise(place.offset + 1);
+        if let Some(place) = attempt.place() {
+            self.acked.fetch_add(1, Ordering::Relaxed);
+            if let Some(queue) = self.number(&place.queue) {
+                self.ends.lock()[queue].raise(place.offset + 1);
+            }
         }
         self.attempts.lock().push(attempt);
     }

@@ -18,7 +18,7 @@ use crate::check::logs::{self, Log};
 use crate::check::marks::Marks;
 use crate::check::messages::{self, Summary};
 use crate::check::progress::{self, Window};
-use crate::fault::{self, Lives, Made};
+use crate::fault::{self, Lives, Made, RECOVERS_WITHIN};
 use crate::history::{Attempt, Epoch, Micros};
 use crate::load::{Load, Taken};
 use crate::mix::Mix;
@@ -37,8 +37,6 @@ const IMPATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Of what was wanted in the times without a fault, so many percent must have been sent, or the run shows too little.
 const LEAST_LOAD: usize = 50;
-/// A fault that is not proved counts for nothing; where fewer percent are, the harness is not what it should be.
-const LEAST_PROVED: usize = 80;
 /// For each replica's disk. Its blocks are taken when they are written.
 const DISK_BYTES: u64 = 16 << 30;
 
@@ -129,44 +127,44 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
 
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut faults: Vec<Made> = Vec::new();
+    let mut invalid = Vec::new();
     let mut violations = Violations::default();
     let deadline = Instant::now() + plan.lasts;
     while Instant::now() < deadline {
         // A quarter of the time or so nothing is done, and it is seen whether all is well.
         sleep(Duration::from_millis(random.random_range(200..4_000))).await;
         let Some(fault) = plan.mix.draw(&plan.only, &mut random) else { continue };
-        let made = match fault.make(&mut cluster, &watch, epoch, &mut random).await {
+        // Before it is killed for the sake of the fault, and nobody sees that it had ended already.
+        if !all_run(&mut cluster, &watch, &mut violations)? {
+            break;
+        }
+        let number = faults.len() + 1;
+        // Where nobody leads, nothing can be done to who does.
+        let leader = match cluster.leader(RECOVERS_WITHIN).await {
+            Ok(leader) => leader,
+            Err(error) => {
+                violations.add(format!("I16: before fault {number}: {error:#}"));
+                break;
+            }
+        };
+        let made = match fault.make(&mut cluster, leader, &watch, epoch, &mut random).await {
             Ok(made) => made,
             Err(error) => {
-                // Where nobody leads, nothing can be done to who does.
-                violations
-                    .add(format!("I16: fault {}, {fault}, could not be made: {error:#}", faults.len() + 1));
+                invalid.push(format!("fault {number}, {fault}, could not be made: {error:#}"));
                 break;
             }
         };
         let proof = made.proof.as_ref().map_or_else(|bad| format!("NOT PROVED: {bad}"), Clone::clone);
         let (acked, told) = (load.acked(), load.violations());
         let victims = &made.victims;
-        tell(&format!(
-            "{:4} {fault}, {victims:?}: {proof}; {acked} acknowledged, {told} violations",
-            faults.len() + 1
-        ));
+        tell(&format!("{number:4} {fault}, {victims:?}: {proof}; {acked} acknowledged, {told} violations"));
         if made.recovered.is_none() {
             violations.add(format!(
-                "I16: no leader that all follow within 30 s of the end of fault {}: {}",
-                faults.len() + 1,
+                "I16: no leader that all follow within {RECOVERS_WITHIN:?} of the end of fault {number}: {}",
                 made.what
             ));
         }
         faults.push(made);
-        let ended = fault::ended_by_themselves(&mut cluster, &watch)?;
-        let stay = ended.len() < REPLICAS;
-        for told in ended {
-            violations.add(told);
-        }
-        if !stay {
-            break;
-        }
     }
     let ended = epoch.micros();
     load.stop_sending().await;
@@ -185,9 +183,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     load.drain(usize::try_from(load.least_stored())?, drains).await;
     load.stop_reading().await;
     violations.append(watch.finish().await);
-    for told in fault::ended_by_themselves(&mut cluster, &Nobody)? {
-        violations.add(told);
-    }
+    all_run(&mut cluster, &Nobody, &mut violations)?;
     for replica in &mut cluster.replicas {
         replica.process.kill().await?;
     }
@@ -206,7 +202,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         fault.longest_pause = progress::longest_pause(&acked, fault.struck, over);
     }
     let failovers = failovers(&attempts, epoch, &faults);
-    let invalid = invalid(plan, &faults, &acked, ended);
+    invalid.extend(too_little(plan, &faults, &acked, ended));
     let verdict = match (violations.is_empty(), invalid.is_empty()) {
         (false, _) => Verdict::Failed,
         (true, false) => Verdict::Invalid,
@@ -231,6 +227,14 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     };
     report::write(plan, &outcome, &attempts, epoch)?;
     Ok(outcome)
+}
+
+/// Whether at least one replica runs that should. Those that do not are told, and started again.
+fn all_run(cluster: &mut Cluster, lives: &impl Lives, violations: &mut Violations) -> anyhow::Result<bool> {
+    let ended = fault::ended_by_themselves(cluster, lives)?;
+    let some_ran = ended.len() < REPLICAS;
+    ended.into_iter().for_each(|told| violations.add(told));
+    Ok(some_ran)
 }
 
 fn read_log(cluster: &Cluster, at: usize, violations: &mut Violations) -> Log {
@@ -284,12 +288,16 @@ fn failovers(attempts: &[Attempt], epoch: Epoch, faults: &[Made]) -> Vec<(usize,
     taken.filter_map(until).collect()
 }
 
-/// Why the run says nothing, if it does not.
-fn invalid(plan: &Plan, faults: &[Made], acked: &[Micros], ended: Micros) -> Vec<String> {
+/// What there is too little of for the run to say something.
+fn too_little(plan: &Plan, faults: &[Made], acked: &[Micros], ended: Micros) -> Vec<String> {
     let mut invalid = Vec::new();
-    let proved = faults.iter().filter(|fault| fault.proof.is_ok()).count();
-    if plan.mix != Mix::None && (proved == 0 || proved * 100 < faults.len() * LEAST_PROVED) {
-        invalid.push(format!("{proved} of {} faults are proved", faults.len()));
+    if faults.is_empty() && plan.mix != Mix::None {
+        invalid.push("no fault was made".to_owned());
+    }
+    for (number, fault) in (1..).zip(faults) {
+        if let Err(bad) = &fault.proof {
+            invalid.push(format!("fault {number}, {}, is not proved: {bad}", fault.what));
+        }
     }
     let (mut from, mut quiet, mut sent) = (0, 0, 0);
     let mut count = |from: Micros, to: Micros| {

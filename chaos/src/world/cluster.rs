@@ -1,7 +1,7 @@
 //! Three replicas of a group, two name servers, and this process as their clients.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -135,11 +135,6 @@ impl Cluster {
     /// Where a replica's store is.
     pub fn store(&self, at: usize) -> PathBuf {
         self.replicas[at].disk.path().join("store")
-    }
-
-    /// Where all of it is.
-    pub fn dir(&self) -> &Path {
-        &self.options.dir
     }
 
     /// What each replica says of itself.

@@ -15,7 +15,7 @@ use tokio::process::Command;
 pub use cluster::{CLIENT, Cluster, GROUP, NAMESRVS, Options, REPLICAS, Replica};
 pub use disk::{Canary, Disk};
 pub use network::{HostNo, Link, Network, addr};
-pub use process::{Process, freeze};
+pub use process::{Process, Tracer, freeze};
 pub use status::Status;
 
 /// Set in the process that has namespaces of its own.

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::process::{Child, Command};
@@ -45,16 +45,11 @@ pub struct Link {
     pub jitter: Duration,
 }
 
-/// How many frames went a way, and how many were lost there.
-#[derive(Debug, Default)]
-struct Counts {
-    passed: AtomicU64,
-    lost: AtomicU64,
-}
-
+#[derive(Default)]
 struct Way {
     link: RwLock<Link>,
-    counts: Counts,
+    /// How many frames were lost here.
+    lost: AtomicU64,
 }
 
 struct Late {
@@ -124,8 +119,7 @@ impl Network {
                 ip(inside, &format!("{neighbour} nud permanent dev {name}")).await?;
             }
         }
-        let way = |_| Way { link: RwLock::default(), counts: Counts::default() };
-        let ways = (0..hosts).map(|_| (0..hosts).map(way).collect()).collect();
+        let ways = (0..hosts).map(|_| (0..hosts).map(|_| Way::default()).collect()).collect();
         let late = Late { frames: Mutex::default(), changed: Condvar::new() };
         let switch = Arc::new(Switch { ends, ways, late });
         for host in 0..hosts {
@@ -161,12 +155,7 @@ impl Network {
 
     /// How many frames were lost on the way from one host to another so far.
     pub fn lost(&self, from: HostNo, to: HostNo) -> u64 {
-        self.switch.ways[from][to].counts.lost.load(Ordering::Relaxed)
-    }
-
-    /// How many went that way so far.
-    pub fn passed(&self, from: HostNo, to: HostNo) -> u64 {
-        self.switch.ways[from][to].counts.passed.load(Ordering::Relaxed)
+        self.switch.ways[from][to].lost.load(Ordering::Relaxed)
     }
 }
 
@@ -187,10 +176,9 @@ impl Switch {
             let Some(way) = self.ways[from].get(to) else { continue };
             let link = *way.link.read();
             if link.cut || (link.loss > 0 && random.random_range(0..1000) < link.loss) {
-                way.counts.lost.fetch_add(1, Ordering::Relaxed);
+                way.lost.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            way.counts.passed.fetch_add(1, Ordering::Relaxed);
             let copies = 1 + u32::from(link.twice > 0 && random.random_range(0..1000) < link.twice);
             for _ in 0..copies {
                 let delay = link.delay + link.jitter.mul_f64(random.random::<f64>());
@@ -219,7 +207,10 @@ impl Switch {
                 None => self.late.changed.wait(&mut frames),
                 Some(due) if due <= Instant::now() => {
                     if let Some(LateFrame { to, bytes, .. }) = frames.pop() {
-                        let _ = (&self.ends[to]).write(&bytes);
+                        // Meanwhile others are to be kept.
+                        MutexGuard::unlocked(&mut frames, || {
+                            let _ = (&self.ends[to]).write(&bytes);
+                        });
                     }
                 }
                 Some(due) => {

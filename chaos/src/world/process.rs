@@ -136,14 +136,19 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Whether it has made one fail. To be asked when the process has ended.
-    pub async fn has_injected(mut self) -> anyhow::Result<bool> {
+    /// Whether it has made one fail by now.
+    pub fn has_injected(&self) -> anyhow::Result<bool> {
+        Ok(fs::read_to_string(&self.output)?.contains("(INJECTED)"))
+    }
+
+    /// Waits for its end, when the process has ended, and tells whether it has made a sync fail.
+    pub async fn finish(mut self) -> anyhow::Result<bool> {
         // It ends with what it traces.
         if tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
             self.child.start_kill()?;
         }
-        let told = fs::read_to_string(&self.output)?;
+        let injected = self.has_injected()?;
         fs::remove_file(&self.output)?;
-        Ok(told.contains("(INJECTED)"))
+        Ok(injected)
     }
 }
