@@ -150,6 +150,30 @@ async fn disconnect_makes_the_next_request_connect_again() {
 }
 
 #[tokio::test]
+async fn only_a_connection_that_brings_nothing_is_left() {
+    let (_server, addr) = serve();
+    let client = client();
+    let after = Duration::from_millis(100);
+    // One request is not answered, another is.
+    let asked = tokio::time::Instant::now();
+    let (quiet, answered) =
+        tokio::join!(client.invoke(&addr, request("quiet"), after), client.invoke(&addr, request("x"), LONG));
+    assert!(quiet.is_err() && answered.is_ok());
+    assert!(!client.disconnect_silent(&addr, asked));
+    assert!(client.ready(&addr).is_some());
+    // None is.
+    let asked = tokio::time::Instant::now() + Duration::from_millis(2);
+    assert!(client.invoke(&addr, request("quiet"), after).await.is_err());
+    assert!(client.disconnect_silent(&addr, asked));
+    assert!(client.ready(&addr).is_none());
+    // One that never brought anything.
+    let asked = tokio::time::Instant::now();
+    assert!(client.invoke(&addr, request("quiet"), after).await.is_err());
+    assert!(client.disconnect_silent(&addr, asked));
+    assert!(!client.disconnect_silent(&addr, asked), "there is none any more");
+}
+
+#[tokio::test]
 async fn the_last_client_closes_its_connections() {
     let (server, addr) = serve();
     let client = client();

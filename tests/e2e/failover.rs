@@ -106,6 +106,16 @@ async fn what_was_left_at_a_frozen_replica_is_not_done() {
         let client = trireme_remoting::Client::new(ClientOptions::default(), None);
         client.connection(&addr).await.unwrap();
         cluster.replicas[frozen].process.freeze().await;
+        // What another replica passes on to it.
+        let (remote, passing) = (&cluster.remote, cluster.replicas[(frozen + 1) % 3].addr);
+        let pass_on = (200..210).filter(|_| frozen == leader).map(|seq| {
+            let request = wire::send_request(&queue, Id { client: 1, seq }.body(0), "");
+            tokio::spawn({
+                let remote = remote.clone();
+                async move { wire::ask(&remote, passing, request).await }
+            })
+        });
+        let passed_on: Vec<_> = pass_on.collect();
         for seq in 100..110 {
             let request = wire::send_request(&queue, Id { client: 1, seq }.body(0), "");
             let answer = client.invoke(&addr, request, Duration::from_millis(100)).await;
@@ -113,6 +123,10 @@ async fn what_was_left_at_a_frozen_replica_is_not_done() {
         }
         client.shutdown();
         send(cluster.leader().await, 0).await;
+        for answer in passed_on {
+            let answer = answer.await.unwrap().unwrap();
+            assert_eq!(answer.code, response::SYSTEM_ERROR, "{:?}", answer.remark);
+        }
         cluster.replicas[frozen].process.thaw();
         cluster.caught_up(frozen).await;
         // Each takes longer than what was left would.

@@ -26,6 +26,8 @@ const NOT_DONE: &str = "TRIREME_NOT_DONE";
 
 /// Requests of a replica that wait for a leader or its answer. One more is refused.
 pub const MAX_WAITING: usize = 16_384;
+/// A leader that is asked has so long to answer, at least. One that is not heard of for so long may stand still.
+const SILENT_FOR: Duration = Duration::from_secs(2);
 /// Between two tries to reach a leader that is known but does not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 /// Before this replica is tried again that leads but takes nothing: it has only just been elected, or hands
@@ -98,7 +100,8 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
         }
         if let Some(addr) = other {
             let copy = marked(request.clone(), Some(born_host(&request, &responder)));
-            let left = deadline.saturating_duration_since(Instant::now()).max(RETRY_EVERY);
+            let asked = Instant::now();
+            let left = deadline.saturating_duration_since(asked).max(SILENT_FOR);
             match shared.remote.invoke(&addr, copy, left).await {
                 Ok(answer) if answer.ext.contains(NOT_DONE) => {}
                 Ok(answer) => return pass_back(answer, &addr, responder),
@@ -106,11 +109,11 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
                 Err(InvokeError::Connect { .. }) => {}
                 Err(_) if planted::is(Defect::UnknownSentAgain) => {}
                 Err(error) => {
+                    // One that only has much to do answers others meanwhile, and theirs shall not be lost.
                     if matches!(error, InvokeError::Timeout { .. })
-                        && let Some(connection) = shared.remote.ready(&addr)
+                        && shared.remote.disconnect_silent(&addr, asked)
                     {
-                        // It may stand still. When it goes on it shall see that nobody waits any more.
-                        connection.close();
+                        tracing::warn!(%addr, "the leader is silent, leaving it");
                     }
                     let reason = format!("the outcome is unknown: {error}");
                     let code = match planted::is(Defect::UnknownToldAsRefused) {

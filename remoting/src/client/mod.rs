@@ -150,6 +150,13 @@ impl Client {
         }
     }
 
+    /// Closes the connection to `addr` if nothing has come from there since `then`: who stands still shall see, when it
+    /// goes on, that nobody waits any more. Whether it did.
+    pub fn disconnect_silent(&self, addr: &str, then: Instant) -> bool {
+        let silent = self.ready(addr).filter(|connection| !connection.has_heard_since(then));
+        silent.inspect(Connection::close).is_some()
+    }
+
     /// Closes every connection and makes no more; what waits for an answer fails at once.
     pub fn shutdown(&self) {
         let slots = {

@@ -166,7 +166,7 @@ impl<'a> Read<'a> {
                 read = reader.read_buf(&mut self.buffer) => match read {
                     Ok(0) => return self.end_of_stream(),
                     Ok(bytes) => {
-                        connection.touch();
+                        connection.heard();
                         self.adapt(bytes);
                         self.is_late = self.stood_still().await && reader.peer_has_ended();
                     }

@@ -56,6 +56,8 @@ struct Shared {
     opened: Instant,
     /// When bytes last moved, in ms after `opened`.
     active_ms: AtomicU64,
+    /// When bytes last came, in ms after `opened`; 0: none did.
+    heard_ms: AtomicU64,
     /// Permit for the writer: the outbox is no longer empty, or closed.
     wake_writer: Notify,
     /// Whether the outbox is closed, for those who only look.
@@ -83,6 +85,7 @@ impl Connection {
                 pending: Pending::default(),
                 opened: Instant::now(),
                 active_ms: AtomicU64::new(0),
+                heard_ms: AtomicU64::new(0),
                 wake_writer: Notify::new(),
                 is_closed: AtomicBool::new(false),
                 closed: Notify::new(),
@@ -259,9 +262,23 @@ impl Connection {
         InvokeError::Closed { addr: self.peer_addr().to_string(), reason }
     }
 
-    fn touch(&self) {
+    /// Whether the peer has sent anything since then.
+    pub(crate) fn has_heard_since(&self, then: Instant) -> bool {
+        let heard = self.shared.heard_ms.load(Ordering::Relaxed);
+        let then = then.saturating_duration_since(self.shared.opened).as_millis() as u64;
+        heard > 0 && heard >= then
+    }
+
+    fn heard(&self) {
+        let elapsed = self.touch();
+        self.shared.heard_ms.store(elapsed.max(1), Ordering::Relaxed);
+    }
+
+    /// Returns the milliseconds that the connection is old.
+    fn touch(&self) -> u64 {
         let elapsed = self.shared.opened.elapsed().as_millis() as u64;
         self.shared.active_ms.store(elapsed, Ordering::Relaxed);
+        elapsed
     }
 }
 
