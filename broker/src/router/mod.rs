@@ -10,12 +10,11 @@ mod refusal;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use trireme_planted::{self as planted, Defect};
 use trireme_remoting::{Connection, Frame, RequestCode, RequestHandler, Responder, response};
 
 pub use forwarding::{born_host, is_forwarded};
 pub use refusal::{Refusal, answer_when};
-
-use trireme_planted::{self as planted, Defect};
 
 use crate::features::{
     clients, groups, leadership, locks, offsets, pull, query, retention, retry, runtime, send, topics,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+
 use trireme_planted::{self as planted, Defect};
 
 use super::verdict::{Behind, Spot, Verdict, judge};
