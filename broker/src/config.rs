@@ -27,6 +27,8 @@ pub struct BrokerConfig {
     pub node: u64,
     /// Every replica of the group, this one included.
     pub replicas: BTreeMap<u64, ReplicaAddr>,
+    /// It is to be taken into a group that exists.
+    pub joins: bool,
     /// Where clients are served.
     pub listen: SocketAddr,
     /// Where peers are served.
@@ -76,6 +78,8 @@ impl BrokerConfig {
             store: self.store.clone(),
             listen: self.peer_listen,
             peers: self.replicas.iter().map(|(node, addr)| (*node, addr.peer.clone())).collect(),
+            client_addrs: self.replicas.iter().map(|(node, addr)| (*node, addr.broker.to_string())).collect(),
+            joins: self.joins,
             timing: self.timing.clone(),
             replication_window: 2,
             log_cache_bytes: self.log_cache_bytes,

@@ -71,7 +71,8 @@ async fn keep_informed(shared: Arc<Shared>, namesrv: String, mut topics_changed:
 async fn register(shared: &Shared, namesrv: &str, now: &Leadership) -> Result<(), String> {
     // Between leaders there is nothing to say: who led last stays listed. A follower says who it is.
     let is_leader = now.role == Role::Leader;
-    if is_leader && !now.ready {
+    // Who learns has nothing for clients yet.
+    if (is_leader && !now.ready) || now.role == Role::Learner {
         return Ok(());
     }
     let addr = shared.config.broker_addr().to_string();

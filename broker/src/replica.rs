@@ -25,7 +25,7 @@ use crate::features::locks::Locks;
 use crate::features::offsets::Gather;
 use crate::features::pull::{Parked, Readers};
 use crate::features::retention::{Policy, Retention};
-use crate::features::{clients, delay, offsets, pull, retention};
+use crate::features::{clients, delay, members, offsets, pull, retention};
 use crate::indexer;
 use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild, Unit};
 use crate::queues::keys::{self, KeyIndex};
@@ -111,6 +111,8 @@ pub struct Shared {
     pub indexed: tokio::sync::watch::Sender<u64>,
     /// Damage of the key index that is to be mended.
     pub index_damage: indexer::Damage,
+    /// This replica was removed from its group.
+    pub removed: watch::Sender<bool>,
     /// Room for requests that wait for a leader.
     pub waiting: Arc<Semaphore>,
     /// What the broker adds to every message's properties.
@@ -167,6 +169,7 @@ impl Broker {
             topics_changed: tokio::sync::Notify::new(),
             indexed: tokio::sync::watch::channel(0).0,
             index_damage: indexer::Damage::default(),
+            removed: watch::channel(false).0,
             waiting: Arc::new(Semaphore::new(forwarding::MAX_WAITING)),
             boot_timestamp: clock.now_ms(),
             property_suffix: property_suffix(&config),
@@ -200,6 +203,7 @@ impl Broker {
         tasks.spawn(indexer::run(shared.clone()));
         tasks.spawn(retention::run(shared.clone()));
         tasks.spawn(registration::run(shared.clone()));
+        tasks.spawn(members::run(shared.clone()));
         tasks.spawn(shared.disk.clone().watch());
         let (servers, addr) = listen(&shared)?;
         let (tell, crashed) = watch::channel(false);
@@ -230,14 +234,16 @@ impl Broker {
         self.shared.queues.positions().iter().map(|p| p.next_queue_offset).sum()
     }
 
-    /// Resolves when the replica has stopped by itself: a failed disk, a broken invariant.
+    /// Resolves when the replica has stopped by itself: a failed disk, a broken invariant; or shall stop, since it was
+    /// removed from its group.
     pub async fn stopped(&self) {
         let mut leadership = self.shared.node.leadership();
-        let mut crashed = self.crashed.clone();
+        let (mut crashed, mut removed) = (self.crashed.clone(), self.shared.removed.subscribe());
         // An error means that the watching task ended, which it does when Raft stopped.
         tokio::select! {
             _ = leadership.wait_for(|now| now.role == trireme_raft::node::Role::Stopped) => {}
             _ = crashed.wait_for(|crashed| *crashed) => {}
+            _ = removed.wait_for(|removed| *removed) => {}
         }
     }
 

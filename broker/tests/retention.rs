@@ -24,6 +24,7 @@ fn config(dir: &Path, retention: Duration) -> BrokerConfig {
     let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [broker, peer] = ports.map(|port| port.local_addr().unwrap());
     BrokerConfig {
+        joins: false,
         cluster: "DefaultCluster".into(),
         group: "broker-a".into(),
         node: 1,

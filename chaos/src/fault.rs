@@ -10,11 +10,11 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
-use trireme_remoting::headers::ElectMasterRequest;
-use trireme_remoting::{Frame, RequestCode};
+use trireme_remoting::headers::{ChangeReplicasRequest, ChangeReplicasResponse, ElectMasterRequest};
+use trireme_remoting::{Frame, RequestCode, response};
 
 use crate::history::{Epoch, Micros};
-use crate::world::{CLIENT, Canary, Cluster, HostNo, Link, NAMESRVS, REPLICAS, Status, Tracer};
+use crate::world::{CLIENT, Canary, Cluster, GROUP, HostNo, Link, NAMESRVS, REPLICAS, Status, Tracer};
 
 /// Who can sync at all does so within this.
 const SYNCS_WITHIN: Duration = Duration::from_secs(3);
@@ -57,6 +57,10 @@ pub enum Action {
     Transfer,
     /// Name servers are killed.
     NameServers,
+    /// It is killed, and its store is lost. A new one takes its place.
+    Replace,
+    /// The same, and while the new one learns, who leads is killed and started again.
+    ReplaceAndKill,
 }
 
 /// To whom.
@@ -88,9 +92,9 @@ pub struct Fault {
 pub struct Made {
     /// What was done to whom.
     pub what: String,
-    /// The replicas, by their numbers in the group; name servers likewise.
+    /// The replicas, by their places from 1: their first numbers in the group. Name servers likewise.
     pub victims: Vec<usize>,
-    /// Which replica led before.
+    /// Which replica led before, by its place.
     pub leader: usize,
     /// When it began.
     pub struck: Micros,
@@ -121,6 +125,7 @@ impl Action {
             Self::DiskFull => (1_000, 6_000),
             Self::Transfer => (1_000, 1_000),
             Self::NameServers => (1_000, 10_000),
+            Self::Replace | Self::ReplaceAndKill => (200, 3_000),
         }
     }
 }
@@ -158,6 +163,8 @@ pub fn name(action: Action, whom: Whom) -> String {
         Action::DiskFull => "disk full",
         Action::Transfer => "transfer",
         Action::NameServers => "name servers killed",
+        Action::Replace => "replaced",
+        Action::ReplaceAndKill => "replaced while the leader is killed",
     };
     let whom = match whom {
         Whom::Leader => "leader",
@@ -192,7 +199,7 @@ impl Fault {
         let healed = epoch.micros();
         let recovered = recovered(cluster).await.then(|| epoch.micros());
         let has_majority = match self.action {
-            Action::Storm | Action::BadNetwork | Action::PausedThenPower => false,
+            Action::Storm | Action::BadNetwork | Action::PausedThenPower | Action::ReplaceAndKill => false,
             Action::Bridge | Action::Transfer | Action::NameServers => true,
             // A leader whose disk is full goes on to lead, and refuses.
             Action::DiskFull => self.whom == Whom::Follower,
@@ -353,10 +360,11 @@ impl Fault {
                     leads = cluster.leader(RECOVERS_WITHIN).await.ok();
                 }
                 sleep(self.lasts).await;
-                let leads = leads.map_or_else(|| "nobody".to_owned(), |at| (at + 1).to_string());
-                let wanted = (to + 1).to_string();
-                let told = format!("{leads} leads, {wanted} was asked for {asked} times");
-                Ok(claim(leads == wanted, &told, &told))
+                let who =
+                    leads.map_or_else(|| "nobody".to_owned(), |at| cluster.replicas[at].node.to_string());
+                let wanted = cluster.replicas[to].node;
+                let told = format!("{who} leads, {wanted} was asked for {asked} times");
+                Ok(claim(leads == Some(to), &told, &told))
             }
             Action::NameServers => {
                 let mut killed = true;
@@ -369,7 +377,41 @@ impl Fault {
                 }
                 Ok(claim(killed, "killed by the signal", "one was not killed"))
             }
+            Action::Replace | Action::ReplaceAndKill => {
+                let at = victims.first().copied().context("a replica that goes")?;
+                self.replace(cluster, lives, at).await
+            }
         }
+    }
+
+    async fn replace(
+        self,
+        cluster: &mut Cluster,
+        lives: &impl Lives,
+        at: usize,
+    ) -> anyhow::Result<Result<String, String>> {
+        let old = cluster.replicas[at].node;
+        let killed = kill(cluster, &[at]).await?;
+        sleep(self.lasts).await;
+        let new = cluster.renew(at)?;
+        start(cluster, lives, &[at])?;
+        if self.action == Action::ReplaceAndKill {
+            // It is taken in by then, or will be after that; and learns, or will.
+            ask_to_replace(cluster, at, old).await;
+            sleep(self.lasts / 4).await;
+            if let Some(leader) = cluster.leads().await {
+                kill(cluster, &[leader]).await?.map_err(anyhow::Error::msg)?;
+                start(cluster, lives, &[leader])?;
+            }
+        }
+        let most = Instant::now() + RECOVERS_WITHIN;
+        let mut is_replaced = ask_to_replace(cluster, at, old).await;
+        while !is_replaced && Instant::now() < most {
+            sleep(Duration::from_millis(100)).await;
+            is_replaced = ask_to_replace(cluster, at, old).await;
+        }
+        let good = format!("the store of {old} is lost, {new} votes in its place");
+        Ok(killed.and(claim(is_replaced, &good, &format!("{new} has not taken the place of {old}"))))
     }
 
     /// The ways that a cut takes.
@@ -452,12 +494,34 @@ async fn power_on(
 
 /// Asks a leader to hand the lead to another.
 async fn ask_to_lead(cluster: &Cluster, leader: usize, to: usize) -> anyhow::Result<()> {
-    let header = ElectMasterRequest { broker_id: Some(i64::try_from(to)? + 1), ..Default::default() };
+    let broker_id = i64::try_from(cluster.replicas[to].node)?;
+    let header = ElectMasterRequest { broker_id: Some(broker_id), ..Default::default() };
     let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
     let addr = cluster.replicas[leader].addr.to_string();
     // Whether it was answered or not: who leads counts.
     let _ = cluster.remote.invoke(&addr, request, Duration::from_secs(5)).await;
     Ok(())
+}
+
+/// Asks a leader to let the replica at a place take the place of another. Whether it has.
+async fn ask_to_replace(cluster: &Cluster, at: usize, old: u64) -> bool {
+    let Some(leader) = cluster.leads().await else { return false };
+    let id = |node: u64| i64::try_from(node).ok();
+    let addr = cluster.addr_of(at);
+    let header = ChangeReplicasRequest {
+        broker_name: Some(GROUP),
+        add: id(cluster.replicas[at].node),
+        add_addr: Some(&addr),
+        remove: id(old),
+    };
+    let request = Frame::request(RequestCode::ChangeReplicas).with_ext(header.to_ext());
+    let addr = cluster.replicas[leader].addr.to_string();
+    let Ok(answer) = cluster.remote.invoke(&addr, request, Duration::from_secs(6)).await else {
+        return false;
+    };
+    // What is refused now may be done soon: who is new is only just starting.
+    answer.code == response::SUCCESS
+        && ChangeReplicasResponse::from_ext(&answer.ext).is_ok_and(|header| header.is_done)
 }
 
 fn any_injected(tracers: &[Tracer]) -> anyhow::Result<bool> {

@@ -25,6 +25,8 @@ pub enum Mix {
     Network,
     /// Disks that are full.
     Disk,
+    /// Replicas lost for good, and new ones in their place.
+    Members,
     /// Leaders killed, frozen and cut off: how long is it until messages are taken again?
     Failover,
     /// Nothing is done. What fails here is not the fault of a fault.
@@ -32,13 +34,14 @@ pub enum Mix {
 }
 
 /// Name, mix, what it is.
-const NAMES: [(&str, Mix); 8] = [
+const NAMES: [(&str, Mix); 9] = [
     ("all", Mix::All),
     ("kill", Mix::Kill),
     ("power", Mix::Power),
     ("pause", Mix::Pause),
     ("network", Mix::Network),
     ("disk", Mix::Disk),
+    ("members", Mix::Members),
     ("failover", Mix::Failover),
     ("none", Mix::None),
 ];
@@ -77,7 +80,7 @@ impl Mix {
         use Action::{
             BadNetwork, Bridge, CutOff, DiskFull, Isolate, Kill, Muted, NameServers, Pause, Power, Storm,
         };
-        use Action::{Deaf, PausedThenPower, SyncFails, Transfer};
+        use Action::{Deaf, PausedThenPower, Replace, ReplaceAndKill, SyncFails, Transfer};
         use Whom::{All, Follower, Leader, Majority};
         let kill = [(Kill, Leader), (Kill, Follower), (Kill, Majority), (Kill, All), (Storm, All)];
         let power = [
@@ -101,14 +104,16 @@ impl Mix {
             (BadNetwork, All),
         ];
         let disk = [(DiskFull, Leader), (DiskFull, Follower), (DiskFull, All)];
+        let members = [(Replace, Leader), (Replace, Follower), (ReplaceAndKill, Follower)];
         let others = [(Transfer, Leader), (NameServers, Follower), (NameServers, All)];
         match self {
-            Self::All => [&kill[..], &power, &power, &pause, &network, &disk, &others].concat(),
+            Self::All => [&kill[..], &power, &power, &pause, &network, &disk, &members, &others].concat(),
             Self::Kill => kill.into(),
             Self::Power => power.into(),
             Self::Pause => pause.into(),
             Self::Network => network.into(),
             Self::Disk => disk.into(),
+            Self::Members => members.into(),
             Self::Failover => vec![(Kill, Leader), (Pause, Leader), (CutOff, Leader)],
             Self::None => Vec::new(),
         }

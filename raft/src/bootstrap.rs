@@ -30,7 +30,8 @@ pub async fn bootstrap(raft: Raft<TypeConfig, Adapter>, config: ReplicaConfig, u
             let met = if *node == us.node { Ok(us.store_id) } else { meet(&us, *node, addr).await };
             match met {
                 Ok(store_id) => {
-                    members.insert(*node, Member { peer_addr: addr.clone(), store_id });
+                    let client = config.client_addrs.get(node).map(String::as_str);
+                    members.insert(*node, Member::new(client, addr, store_id));
                 }
                 // Asked ten times a second, told when it changes.
                 Err(obstacle) if told.get(node) == Some(&obstacle) => {}

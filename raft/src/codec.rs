@@ -138,8 +138,9 @@ mod tests {
 
     #[test]
     fn a_membership_survives_the_wire() {
-        let members: BTreeMap<NodeId, Member> =
-            (1..=3).map(|n| (n, Member { peer_addr: format!("h{n}:1"), store_id: n.into() })).collect();
+        let members: BTreeMap<NodeId, Member> = (1..=3)
+            .map(|n| (n, Member::new(Some(&format!("c{n}:1")), &format!("h{n}:1"), n.into())))
+            .collect();
         let membership = Membership::new(vec![[1, 2, 3].into(), [1, 2].into()], members).unwrap();
         let stored = StoredMembership::new(Some(to_raft(LogId { term: 4, index: 9 })), membership);
         let bytes = encode(&WireStoredMembership::from(&stored));

@@ -78,6 +78,10 @@ pub struct ReplicaConfig {
     pub listen: SocketAddr,
     /// Every replica of the group, ourselves included: id to `host:port` of its peer listener.
     pub peers: BTreeMap<NodeId, String>,
+    /// Where clients reach these, `host:port`: kept in the membership, for whoever is not told by its own configuration.
+    pub client_addrs: BTreeMap<NodeId, String>,
+    /// The replica waits until a group takes it in, and makes none.
+    pub joins: bool,
     /// Election and heartbeat times.
     pub timing: Timing,
     /// Append requests in flight to one follower. Two keep a follower's disk busy while the next

@@ -54,6 +54,8 @@ pub struct Members {
 pub struct Member {
     /// `host:port` where its peers connect.
     pub peer_addr: String,
+    /// `host:port` where its clients connect, if that was kept.
+    pub client_addr: Option<String>,
     /// The random number of the store that joined.
     pub store_id: u128,
 }
@@ -121,7 +123,8 @@ pub fn members(hard: &HardState) -> Result<(Option<LogId>, Members), HardStateEr
 impl From<&Membership> for Members {
     fn from(membership: &Membership) -> Self {
         let member = |member: &types::Member| Member {
-            peer_addr: member.peer_addr.clone(),
+            peer_addr: member.peer_addr().to_owned(),
+            client_addr: member.client_addr().map(str::to_owned),
             store_id: member.store_id,
         };
         Self {

@@ -15,6 +15,7 @@ pub mod proposal;
 pub mod state_machine;
 
 pub mod inspect;
+pub mod members;
 pub mod node;
 
 mod adapter;

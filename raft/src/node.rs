@@ -339,14 +339,22 @@ impl Node {
     fn successor(&self) -> Option<NodeId> {
         let us = self.inner.config.node;
         let members = self.inner.raft.server_metrics().borrow_watched().membership_config.clone();
-        let metrics = self.inner.raft.data_metrics().borrow_watched().clone();
-        let (heard, matched) = (metrics.heartbeat?, metrics.replication?);
-        let lately = |node: &NodeId| {
-            let last = heard.get(node).copied().flatten();
-            last.is_some_and(|at| at.elapsed() < self.inner.config.timing.election_min)
-        };
-        let voters = members.membership().voter_ids().filter(|node| *node != us && lately(node));
+        let matched = self.inner.raft.data_metrics().borrow_watched().replication.clone()?;
+        let lately = self.inner.config.timing.election_min;
+        let voters =
+            members.membership().voter_ids().filter(|node| *node != us && self.was_heard(*node, lately));
         voters.max_by_key(|node| matched.get(node).copied().flatten())
+    }
+
+    /// Whether a replica has answered this one, which leads, since so long ago.
+    pub(crate) fn was_heard(&self, node: NodeId, within: Duration) -> bool {
+        let metrics = self.inner.raft.data_metrics().borrow_watched().clone();
+        let last = metrics.heartbeat.and_then(|heard| heard.get(&node).copied().flatten());
+        last.is_some_and(|at| at.elapsed() < within)
+    }
+
+    pub(crate) fn raft(&self) -> &Raft<TypeConfig, Adapter> {
+        &self.inner.raft
     }
 }
 
@@ -383,7 +391,7 @@ impl Inner {
         let mut watching = JoinSet::new();
         watching.spawn(watch_leadership(raft.clone(), config.node, applied.clone(), tell_leadership));
         let mut founding = JoinSet::new();
-        if config.peers.keys().next() == Some(&config.node) {
+        if !config.joins && config.peers.keys().next() == Some(&config.node) {
             founding.spawn(bootstrap(raft.clone(), config.clone(), us));
         }
         let running = Running { server, bootstrap: founding, leadership: watching, leases };

@@ -81,6 +81,8 @@ impl StoreBuilder<TypeConfig, Logs, Machine, Guard> for Builder {
             store: dir.path().to_owned(),
             listen: "127.0.0.1:0".parse().unwrap(),
             peers: [(0, "127.0.0.1:1".to_owned())].into(),
+            client_addrs: Default::default(),
+            joins: false,
             timing: Timing::default(),
             replication_window: 2,
             log_cache_bytes: 64 << 20,

@@ -17,10 +17,32 @@ pub type NodeId = u64;
 /// What the membership knows of a replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// `host:port` where the replica's peers connect.
-    pub peer_addr: String,
+    /// Where it is reached: `clients/peers`, each `host:port`, as the setting `replica` has it; or only where peers reach
+    /// it, in groups that were made before clients' addresses were kept.
+    pub addr: String,
     /// The random number of the store that joined; another store under the same id is refused.
     pub store_id: u128,
+}
+
+impl Member {
+    /// A replica that clients reach at `client`, if that is known, and peers at `peer`.
+    pub fn new(client: Option<&str>, peer: &str, store_id: u128) -> Self {
+        let addr = match client {
+            Some(client) => format!("{client}/{peer}"),
+            None => peer.to_owned(),
+        };
+        Self { addr, store_id }
+    }
+
+    /// `host:port` where its peers connect.
+    pub fn peer_addr(&self) -> &str {
+        self.addr.split_once('/').map_or(&self.addr, |(_, peer)| peer)
+    }
+
+    /// `host:port` where its clients connect, if that is known.
+    pub fn client_addr(&self) -> Option<&str> {
+        self.addr.split_once('/').map(|(client, _)| client)
+    }
 }
 
 /// The set of types that `openraft` works with.

@@ -11,7 +11,8 @@ macro_rules! request_codes {
         /// A request code that this crate has a name for.
         ///
         /// The list is that of RocketMQ 4.9 and 5.x clients, tools, name servers and brokers. Codes of the
-        /// controller, of the broker container and of RocksDB tools are left out: nothing here answers them.
+        /// controller, of the broker container and of RocksDB tools are left out: nothing here answers them. Those that
+        /// begin with `TRIREME` are ours.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(i32)]
         pub enum RequestCode {
@@ -156,6 +157,7 @@ request_codes! {
     AuthDeleteAcl = 3008, "AUTH_DELETE_ACL";
     AuthGetAcl = 3009, "AUTH_GET_ACL";
     AuthListAcl = 3010, "AUTH_LIST_ACL";
+    ChangeReplicas = 20001, "TRIREME_CHANGE_REPLICAS";
     PopMessage = 200050, "POP_MESSAGE";
     AckMessage = 200051, "ACK_MESSAGE";
     PeekMessage = 200052, "PEEK_MESSAGE";

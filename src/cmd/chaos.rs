@@ -18,7 +18,7 @@ pub struct Args {
     /// How long faults are made.
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
-    /// Which faults: all, kill, power, pause, network, disk, failover or none.
+    /// Which faults: all, kill, power, pause, network, disk, members, failover or none.
     #[arg(long, default_value_t = Mix::All)]
     mix: Mix,
     /// Of these, only those whose names begin so, as they are printed.

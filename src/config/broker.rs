@@ -79,6 +79,16 @@ impl Configured for BrokerConfig {
             set: |config, value| config.replicas = value.replicas(),
         },
         Setting {
+            key: "join",
+            kind: Kind::Switch,
+            default: Initial::Text("false"),
+            scope: Scope::Process,
+            effect: "The replica is new, and waits until a group that exists takes it in (`trireme admin replica`): it \
+                     makes none. `replica` must tell of itself, and may of others.",
+            rocketmq: Counterpart::None,
+            set: |config, value| config.joins = value.switch(),
+        },
+        Setting {
             key: "listen",
             kind: Kind::Listen { any_port: false },
             default: Initial::Derived("this replica's address for clients"),
@@ -285,6 +295,7 @@ impl Configured for BrokerConfig {
             max_message_bytes: 0,
             permission: 0,
             vip_port: false,
+            joins: false,
             retention: Duration::ZERO,
             retention_bytes: None,
             disk_trim_bytes: 0,
@@ -390,6 +401,9 @@ fn room(config: &mut BrokerConfig, found: &Effective<BrokerConfig>) -> Result<()
 }
 
 fn replica_count(config: &BrokerConfig, found: &Effective<BrokerConfig>, warnings: &mut Vec<Warning>) {
+    if config.joins {
+        return;
+    }
     let count = config.replicas.len();
     let reason = match count {
         1 => "a group of one replica loses everything with its disk, and is away with its machine".to_owned(),

@@ -60,6 +60,7 @@ impl Cluster {
             .zip(ports.chunks_exact(2))
             .map(|((node, _), pair)| {
                 let config = BrokerConfig {
+                    joins: false,
                     cluster: "DefaultCluster".into(),
                     group: "broker-a".into(),
                     node: *node,

@@ -429,7 +429,7 @@ async fn one_replica_again_and_again() {
 }
 
 /// Stops the replicas the hard way when they have converged, and compares their logs, frame by frame.
-async fn same_logs(mut cluster: Cluster) -> Log {
+pub async fn same_logs(mut cluster: Cluster) -> Log {
     cluster.assert_healthy();
     let index = cluster.converged(0).await;
     cluster.kill_all().await;

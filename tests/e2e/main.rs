@@ -3,7 +3,7 @@
 //! ```text
 //!   harness   starts, kills, freezes and asks replicas          load      producers and a consumer
 //!      \                                                          |
-//!       +--------> failover, retention, bad_input <------------ history   what was attempted
+//!       +--------> failover, members, retention, ... <--------- history   what was attempted
 //!                                                                 |
 //!                                                               checks    what must hold, and logs on disk
 //! ```
@@ -20,6 +20,7 @@ mod wire;
 
 mod bad_input;
 mod failover;
+mod members;
 mod namesrvs;
 mod retention;
 mod state;

@@ -9,6 +9,7 @@ pub mod delay;
 pub mod groups;
 pub mod leadership;
 pub mod locks;
+pub mod members;
 pub mod offsets;
 pub mod pull;
 pub mod query;

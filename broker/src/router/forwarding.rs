@@ -13,6 +13,7 @@ use trireme_planted::{self as planted, Defect};
 use trireme_remoting::{Frame, InvokeError, Responder, response};
 
 use super::{Refusal, dispatch, plain};
+use crate::features::members;
 use crate::replica::Shared;
 use crate::sequencer::Sequencer;
 
@@ -60,7 +61,7 @@ pub fn leader(shared: &Shared) -> Option<String> {
     if leader == shared.config.node {
         return None;
     }
-    shared.config.replicas.get(&leader).map(|addr| addr.broker.to_string())
+    members::replicas(shared).get(&leader).map(SocketAddr::to_string)
 }
 
 /// Passes a request on to the leader and its answer back, waiting for a leader if there is none.

@@ -17,7 +17,8 @@ pub use forwarding::{born_host, is_forwarded};
 pub use refusal::{Refusal, answer_when};
 
 use crate::features::{
-    clients, groups, leadership, locks, offsets, pull, query, retention, retry, runtime, send, topics,
+    clients, groups, leadership, locks, members, offsets, pull, query, retention, retry, runtime, send,
+    topics,
 };
 use crate::replica::Shared;
 
@@ -81,7 +82,8 @@ fn place(code: RequestCode) -> Place {
         | RequestCode::DeleteTopicInBroker
         | RequestCode::UpdateAndCreateSubscriptionGroup
         | RequestCode::DeleteSubscriptionGroup
-        | RequestCode::ControllerElectMaster => Place::Leader,
+        | RequestCode::ControllerElectMaster
+        | RequestCode::ChangeReplicas => Place::Leader,
         // Reads of what is applied, and heartbeats, which each replica needs for its own pulls.
         _ => Place::Anywhere,
     }
@@ -120,6 +122,7 @@ fn dispatch(shared: &Arc<Shared>, code: RequestCode, request: Frame, responder: 
             retention::trim(shared, &request, responder);
         }
         RequestCode::ControllerElectMaster => leadership::elect(shared, &request, responder),
+        RequestCode::ChangeReplicas => members::change(shared, request, responder),
         RequestCode::ControllerGetMetadataInfo => leadership::controller(shared, responder),
         RequestCode::GetBrokerRuntimeInfo => runtime::runtime_info(shared, responder),
         _ => unsupported(&request, responder),

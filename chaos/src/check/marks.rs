@@ -11,6 +11,8 @@ use crate::world::Status;
 pub struct Marks {
     /// The latest term that it cannot have forgotten.
     durable_term: u64,
+    /// Who that is: another one may have taken its place.
+    node: u64,
     /// Since it was started last.
     life: u32,
     term: u64,
@@ -21,9 +23,12 @@ pub struct Marks {
 impl Marks {
     /// It says this, in its `life`th run.
     pub fn add(&mut self, replica: usize, life: u32, status: &Status, violations: &mut Violations) {
+        if self.node != status.node {
+            *self = Self { node: status.node, life, ..Self::default() };
+        }
         if self.life != life {
-            *self =
-                Self { life, term: self.durable_term, durable_term: self.durable_term, ..Self::default() };
+            let (node, durable_term) = (self.node, self.durable_term);
+            *self = Self { node, life, term: durable_term, durable_term, ..Self::default() };
         }
         if status.term < self.term {
             violations.add(format!("I13: replica {replica} is in term {} after {}", status.term, self.term));
@@ -50,6 +55,7 @@ mod tests {
     /// An entry of the term before is the last one applied.
     fn status(term: u64, applied: u64) -> Status {
         Status {
+            node: 1,
             role: "follower".into(),
             ready: false,
             term,

@@ -66,6 +66,8 @@ pub struct Cluster {
     /// For requests to single replicas.
     pub remote: trireme_remoting::Client,
     options: Options,
+    /// The last number that a replica was given.
+    last_node: u64,
 }
 
 impl Cluster {
@@ -83,7 +85,8 @@ impl Cluster {
         let namesrv = |number| Process::new(options.dir.join(format!("namesrv-{}.log", number + 1)));
         let namesrvs = (0..NAMESRVS).map(namesrv).collect();
         let remote = trireme_remoting::Client::new(ClientOptions::default(), None);
-        let mut cluster = Self { replicas, namesrvs, network, remote, options };
+        let last_node = REPLICAS as u64;
+        let mut cluster = Self { replicas, namesrvs, network, remote, options, last_node };
         for number in 0..NAMESRVS {
             cluster.start_namesrv(number)?;
         }
@@ -94,19 +97,36 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Puts a new replica in the place of one whose store is lost: with the next number, and an empty store. It is to be
+    /// started, and to be taken in. Returns its number.
+    pub fn renew(&mut self, at: usize) -> anyhow::Result<u64> {
+        std::fs::remove_dir_all(self.store(at))?;
+        self.last_node += 1;
+        self.replicas[at].node = self.last_node;
+        Ok(self.last_node)
+    }
+
+    /// Where clients and where peers reach a replica, as orders have it.
+    pub fn addr_of(&self, at: usize) -> String {
+        let addr = addr(self.replicas[at].host);
+        format!("{addr}:{CLIENT_PORT}/{addr}:{PEER_PORT}")
+    }
+
     /// Starts a replica that does not run.
     pub fn start_replica(&mut self, at: usize) -> anyhow::Result<()> {
+        let addrs: Vec<String> = (0..REPLICAS).map(|at| self.addr_of(at)).collect();
         let replica = &mut self.replicas[at];
         let mut command = self.network.command(replica.host, &self.options.program);
         command.args(["broker", "--group", GROUP, "--node", &replica.node.to_string()]);
         command.args(["--namesrv", &namesrv_addrs()]);
         command.args(["--segment-bytes", &self.options.segment_bytes.to_string()]);
-        for host in 0..REPLICAS {
-            let host_addr = addr(host);
-            command.args([
-                "--replica",
-                &format!("{}={host_addr}:{CLIENT_PORT}/{host_addr}:{PEER_PORT}", host + 1),
-            ]);
+        if replica.node <= REPLICAS as u64 {
+            for (at, addr) in addrs.iter().enumerate() {
+                command.args(["--replica", &format!("{}={addr}", at + 1)]);
+            }
+        } else {
+            // Who came in later is told of itself alone.
+            command.args(["--join", "--replica", &format!("{}={}", replica.node, addrs[at])]);
         }
         command.args([
             "--disk-reserve-bytes",

@@ -12,6 +12,8 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(1000);
 /// A replica's marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// Its number in the group.
+    pub node: u64,
     /// `leader`, `follower` and so on.
     pub role: String,
     /// Whether it takes messages as the leader.
@@ -48,6 +50,7 @@ impl Status {
         };
         let (applied_term, applied) = log_id("raftApplied")?;
         Some(Self {
+            node: number("raftNode")?,
             role: table.get("raftRole")?.clone(),
             ready: table.get("raftReady")? == "true",
             term: number("raftTerm")?,

@@ -58,7 +58,7 @@ impl Network {
     }
 
     fn callee(&self, node: NodeId, member: &Member) -> Callee {
-        let addr = self.addresses.get(&node).unwrap_or(&member.peer_addr).clone();
+        let addr = self.addresses.get(&node).map_or(member.peer_addr(), String::as_str).to_owned();
         Callee { node, addr, store_id: Some(member.store_id) }
     }
 

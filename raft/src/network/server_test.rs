@@ -69,6 +69,8 @@ async fn alone() -> (Node, String, TempDir) {
         store: dir.path().to_owned(),
         listen: addr.parse().unwrap(),
         peers: [(1, addr.clone())].into(),
+        client_addrs: BTreeMap::new(),
+        joins: false,
         timing: Timing::default(),
         replication_window: 2,
         log_cache_bytes: 64 << 20,

@@ -93,6 +93,8 @@ pub fn configs(
         store: root.join(format!("node-{node}")),
         listen: SocketAddr::from(([127, 0, 0, 1], *port)),
         peers: peers.clone(),
+        client_addrs: BTreeMap::new(),
+        joins: false,
         timing: timing.clone(),
         replication_window: 2,
         log_cache_bytes: 64 << 20,

@@ -184,6 +184,8 @@ fn config(spec: &str) -> ReplicaConfig {
         store: Path::new(lines[1]).to_owned(),
         listen: lines[2].parse().unwrap(),
         peers: peers.map(|(node, addr)| (node.parse().unwrap(), addr.to_owned())).collect(),
+        client_addrs: Default::default(),
+        joins: false,
         timing: trireme_raft::config::Timing {
             heartbeat: millis(4),
             election_min: millis(5),

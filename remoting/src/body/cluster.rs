@@ -19,6 +19,26 @@ bodies! {
         pub broker_member_group: Option<BrokerMemberGroup>,
     }
 
+    /// Trireme's: answer to 20001.
+    #[derive(Default, Eq)]
+    pub struct GroupReplicas {
+        /// All, by id.
+        pub replicas: Vec<GroupReplica>,
+    }
+
+    /// Trireme's: a replica that belongs to a group.
+    #[derive(Default, Eq)]
+    pub struct GroupReplica {
+        /// Where clients reach it.
+        pub addr: String,
+        /// Its number.
+        pub broker_id: u64,
+        /// Where peers reach it.
+        pub peer_addr: String,
+        /// `leader`, `voter` or `learner`.
+        pub role: String,
+    }
+
     /// A broker group's replicas.
     #[derive(Default, Eq)]
     pub struct BrokerMemberGroup {

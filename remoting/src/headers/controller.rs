@@ -1,10 +1,12 @@
-//! What RocketMQ 5 asks its controller.
+//! What RocketMQ 5 asks its controller, and what Trireme is asked that has no counterpart there.
 
 use super::header;
 
 header! {
     /// Answer to `CONTROLLER_GET_METADATA_INFO` (1005).
     ControllerResponse<'a> {
+        /// The cluster. RocketMQ's controller does not say it.
+        cluster_name: Option<&'a str> = "clusterName",
         /// The controllers' own group.
         group: Option<&'a str> = "group",
         /// Their leader's name.
@@ -43,5 +45,32 @@ header! {
         master_epoch: Option<i32> = "masterEpoch",
         /// The number of its set of replicas.
         sync_state_set_epoch: Option<i32> = "syncStateSetEpoch",
+    }
+}
+
+header! {
+    /// Request of `TRIREME_CHANGE_REPLICAS` (20001): what shall be. Asked again until it is; without any change, who
+    /// belongs to the group.
+    ChangeReplicasRequest<'a> {
+        /// The broker group.
+        broker_name: Option<&'a str> = "brokerName",
+        /// Who shall belong to it, and vote.
+        add: Option<i64> = "addBrokerId",
+        /// Where that is reached, by clients and by peers: `host:port/host:port`.
+        add_addr: Option<&'a str> = "addReplica",
+        /// Who shall not.
+        remove: Option<i64> = "removeBrokerId",
+    }
+}
+
+header! {
+    /// Answer to 20001. Its body is the group (`GroupReplicas`).
+    ChangeReplicasResponse {
+        /// It is so, and committed.
+        is_done: bool = "isDone",
+        /// Bytes of the log that who is added has.
+        learned_bytes: Option<i64> = "learnedBytes",
+        /// Bytes of the log that the leader has.
+        log_bytes: Option<i64> = "logBytes",
     }
 }

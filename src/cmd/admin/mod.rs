@@ -5,6 +5,7 @@ mod group;
 mod message;
 mod offsets;
 mod remote;
+mod replica;
 mod topic;
 mod transfer;
 mod trim;
@@ -35,6 +36,9 @@ enum Command {
     Offsets(offsets::Args),
     /// Let another replica lead a broker group.
     Transfer(transfer::Args),
+    /// Which replicas belong to a broker group; add, remove and replace them, while it works.
+    #[command(subcommand)]
+    Replica(replica::Command),
     /// Make room by hand: the oldest messages of a broker group go, at every replica.
     Trim(trim::Args),
     /// A single message, by where it lies or by its key.
@@ -50,6 +54,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Command::Cluster => cluster::run(&admin).await,
         Command::Offsets(args) => offsets::run(args, &admin).await,
         Command::Transfer(args) => transfer::run(args, &admin).await,
+        Command::Replica(command) => replica::run(command, &admin).await,
         Command::Trim(args) => trim::run(args, &admin).await,
         Command::Message(args) => message::run(args, &admin).await,
     };

@@ -34,9 +34,19 @@ impl Remote {
     /// Asks a group: its leader, or if that does not answer the other replicas, which pass on what only the
     /// leader can say. A refusal is an answer.
     pub async fn ask_group(&self, group: &BrokerData, request: impl Fn() -> Frame) -> anyhow::Result<Frame> {
+        self.ask_group_within(ANSWER_WITHIN, group, request).await
+    }
+
+    /// As [`Remote::ask_group`], for what takes a broker longer.
+    pub async fn ask_group_within(
+        &self,
+        within: Duration,
+        group: &BrokerData,
+        request: impl Fn() -> Frame,
+    ) -> anyhow::Result<Frame> {
         let mut last = None;
         for addr in group.broker_addrs.values() {
-            match self.client.invoke(addr, request(), ANSWER_WITHIN).await {
+            match self.client.invoke(addr, request(), within).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => last = Some((addr, error)),
             }

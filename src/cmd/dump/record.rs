@@ -209,6 +209,7 @@ pub struct Members {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Member {
     pub peer_addr: String,
+    pub client_addr: Option<String>,
     /// 32 hex digits.
     pub store_id: String,
 }
@@ -216,7 +217,8 @@ pub struct Member {
 impl From<trireme_raft::inspect::Members> for Members {
     fn from(found: trireme_raft::inspect::Members) -> Self {
         let member = |(node, member): (u64, trireme_raft::inspect::Member)| {
-            (node, Member { peer_addr: member.peer_addr, store_id: format!("{:032x}", member.store_id) })
+            let store_id = format!("{:032x}", member.store_id);
+            (node, Member { peer_addr: member.peer_addr, client_addr: member.client_addr, store_id })
         };
         Self { voters: found.voters, members: found.members.into_iter().map(member).collect() }
     }

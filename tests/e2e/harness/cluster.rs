@@ -259,6 +259,47 @@ impl Cluster {
         self.replicas[at].process.start();
     }
 
+    /// Puts a new replica where one has gone for good, with its store: at the same addresses, with a number and a store of
+    /// its own. It waits until the group takes it in.
+    pub fn renew(&mut self, at: usize, node: u64) {
+        let Replica { group, addr, peer_addr, store, process, .. } = &self.replicas[at];
+        let old = process.args();
+        let own = format!("{node}={addr}/{peer_addr}");
+        let store_of = |node: u64| format!("{group}-{node}");
+        let store = store.with_file_name(store_of(node));
+        let mut args = vec![old[0].clone()];
+        // Of the others it is told nothing.
+        let mut rest = old[1..].iter().peekable();
+        while let Some(arg) = rest.next() {
+            let replaced = match arg.as_str() {
+                "--node" => Some(node.to_string()),
+                "--store" => Some(store.display().to_string()),
+                "--replica" | "--join" => None,
+                _ => {
+                    args.push(arg.clone());
+                    continue;
+                }
+            };
+            if arg != "--join" {
+                rest.next();
+            }
+            args.extend(replaced.map(|value| [arg.clone(), value]).into_iter().flatten());
+        }
+        args.extend(["--replica".to_owned(), own, "--join".to_owned()]);
+        let log = process.log().with_file_name(format!("{}.log", store_of(node)));
+        let replica = &mut self.replicas[at];
+        (replica.node, replica.store, replica.process) = (node, store, Process::new(args, log));
+    }
+
+    /// `trireme admin`, with these arguments: what it prints, or the words with which it fails.
+    pub async fn admin(&self, args: &[&str]) -> Result<String, String> {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_trireme"));
+        command.args(["admin", "--namesrv", &addresses(&self.namesrvs)]).args(args).kill_on_drop(true);
+        let output = tokio::time::timeout(super::LONG, command.output()).await.unwrap().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
     /// The end of a good test: every process that should run does, and none has panicked.
     pub fn assert_healthy(&mut self) {
         for namesrv in &mut self.namesrvs {

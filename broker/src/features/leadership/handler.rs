@@ -1,5 +1,6 @@
 //! Request codes 1002 and 1005.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use trireme_remoting::body::BrokerMemberGroup;
 use trireme_remoting::headers::{ControllerResponse, ElectMasterRequest, ElectMasterResponse};
 use trireme_remoting::{Body, Frame, Responder, response};
 
+use crate::features::members;
 use crate::replica::Shared;
 use crate::router::Refusal;
 
@@ -16,17 +18,22 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_millis(1500);
 /// Code 1005. The "controller" is the leader of the group.
 pub fn controller(shared: &Arc<Shared>, responder: Responder) {
     let leader = shared.node.leadership().borrow().leader;
-    let Some((node, replica)) = leader.and_then(|node| shared.config.replicas.get_key_value(&node)) else {
+    let replicas = members::replicas(shared);
+    let Some((node, addr)) = leader.and_then(|node| replicas.get_key_value(&node)) else {
         let reason = format!("{} has no leader just now", shared.config.group);
         return Refusal::new(response::SYSTEM_ERROR, reason).reply(responder);
     };
-    let peers: Vec<String> =
-        shared.config.replicas.iter().map(|(node, replica)| format!("{node}-{}", replica.broker)).collect();
+    // All, also those of which nobody knows where clients reach them: who is not named here does not belong to the group.
+    let addr_of = |node: &u64| replicas.get(node).map_or(String::new(), SocketAddr::to_string);
+    let members = shared.node.members();
+    let peers: Vec<String> = members.keys().map(|node| format!("{node}-{}", addr_of(node))).collect();
     let header = ControllerResponse {
+        cluster_name: Some(&shared.config.cluster),
         group: Some(&shared.config.group),
         controller_leader_id: Some(&node.to_string()),
-        controller_leader_address: Some(&replica.broker.to_string()),
-        is_leader: *node == shared.config.node,
+        controller_leader_address: Some(&addr.to_string()),
+        // One that was frozen may have led long ago.
+        is_leader: *node == shared.config.node && shared.node.leads(),
         peers: Some(&peers.join(";")),
     };
     responder.reply_header(response::SUCCESS, &header, Body::Empty);
@@ -70,16 +77,18 @@ fn successor(shared: &Shared, request: &Frame) -> Result<u64, Refusal> {
             header.broker_name.unwrap_or("")
         )));
     }
-    let nodes = || shared.config.replicas.keys().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let replicas = members::replicas(shared);
+    let nodes = || replicas.keys().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let asked = header.broker_id.and_then(|id| u64::try_from(id).ok());
-    match asked.filter(|node| shared.config.replicas.contains_key(node)) {
+    match asked.filter(|node| replicas.contains_key(node)) {
         Some(node) => Ok(node),
         None => Err(invalid(format!("brokerId must name a replica of {group}: {}", nodes()))),
     }
 }
 
 fn answer(shared: &Shared, leader: u64, term: u64, responder: Responder) {
-    let address = shared.config.replicas.get(&leader).map(|replica| replica.broker.to_string());
+    let replicas = members::replicas(shared);
+    let address = replicas.get(&leader).map(SocketAddr::to_string);
     let term = i32::try_from(term).unwrap_or(i32::MAX);
     let header = ElectMasterResponse {
         master_broker_id: i64::try_from(leader).ok(),
@@ -91,12 +100,7 @@ fn answer(shared: &Shared, leader: u64, term: u64, responder: Responder) {
     let group = BrokerMemberGroup {
         cluster: shared.config.cluster.clone(),
         broker_name: shared.config.group.clone(),
-        broker_addrs: shared
-            .config
-            .replicas
-            .iter()
-            .map(|(node, replica)| (id(*node), replica.broker.to_string()))
-            .collect(),
+        broker_addrs: replicas.iter().map(|(node, addr)| (id(*node), addr.to_string())).collect(),
     };
     responder.reply_header(response::SUCCESS, &header, group.encode().into());
 }
