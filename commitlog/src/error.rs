@@ -203,6 +203,30 @@ pub enum ReadError {
     },
 }
 
+/// Why a damaged frame was not written again. Except for [`RepairError::Fault`], the log is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// What was to be written is not one whole, sound frame.
+    #[error("bad frame from peer: {0}")]
+    BadFrame(#[from] FrameError),
+    /// This log has another frame there, or none.
+    #[error("entry {id} does not lie at physical offsets {from}..{to} here")]
+    Misplaced {
+        /// The entry.
+        id: LogId,
+        /// Where it would lie.
+        from: u64,
+        /// Exclusive end of that.
+        to: u64,
+    },
+    /// Where it lies cannot be found out.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log has failed, now or earlier.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
 /// Why the log was not truncated, trimmed or reset. Except for [`EditError::Fault`], it is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {

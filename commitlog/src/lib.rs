@@ -33,6 +33,8 @@ mod segment;
 
 pub use dir::{LogDir, SegmentIo};
 pub use disk::DiskDir;
-pub use error::{AppendError, Corruption, EditError, Fault, MaintainError, OpenError, ReadError};
+pub use error::{
+    AppendError, Corruption, EditError, Fault, MaintainError, OpenError, ReadError, RepairError,
+};
 pub use frame::{FrameBuf, LogId};
 pub use log::{CommitLog, FrameRef, Options, SegmentInfo};

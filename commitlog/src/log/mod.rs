@@ -17,6 +17,7 @@ mod flush;
 mod maintain;
 mod prewrite;
 mod read;
+mod verify;
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,6 +34,7 @@ use crate::segment::{Active, Segment, log_name};
 
 use prewrite::Prewriting;
 pub use read::{FrameRef, SegmentInfo};
+use verify::Verified;
 
 /// What every replica of a log must agree on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -105,6 +107,7 @@ pub struct CommitLog {
     fault: OnceLock<Fault>,
     /// The tail when it was opened.
     opened_at: u64,
+    verified: Verified,
 }
 
 /// Who holds it makes or removes files.
@@ -203,6 +206,7 @@ impl CommitLog {
             prewriting: Prewriting::default(),
             state: RwLock::new(state),
             fault: OnceLock::new(),
+            verified: Verified::default(),
         };
         log.check();
         Ok(log)

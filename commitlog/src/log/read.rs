@@ -137,16 +137,20 @@ impl CommitLog {
     /// The bytes at `physical_offset..physical_offset + len`, which lie inside one segment, below the tail and not
     /// below the first entry.
     ///
-    /// For answers to pulls: the caller knows what is there. Nothing is checked but the bounds; a message has its own
-    /// checksum, which its consumer checks.
+    /// For answers to pulls: the caller knows what is there. Nothing is checked but the bounds: [`CommitLog::load`] has
+    /// looked at what this process did not write just now.
     pub fn slice(&self, physical_offset: u64, len: u32) -> Result<Bytes, ReadError> {
         self.within(physical_offset, len, |io, pos, len| io.slice(pos, len))
     }
 
-    /// Brings the bytes that [`CommitLog::slice`] would return into memory. Blocks for as long as the disk takes; without
-    /// it, whoever touches the slice does. To be called where [`CommitLog::is_recent`] does not say that it is needless.
+    /// Brings the bytes that [`CommitLog::slice`] would return into memory, and looks whether the frames that they are of
+    /// are whole, once since the log was opened. Blocks for as long as the disk takes; without it, whoever touches the slice
+    /// does. To be called where [`CommitLog::is_recent`] does not say that it is needless.
+    ///
+    /// Errors: [`ReadError::Corrupt`] with the exact frame.
     pub fn load(&self, physical_offset: u64, len: u32) -> Result<(), ReadError> {
-        self.within(physical_offset, len, |io, pos, len| io.load(pos, len))
+        self.within(physical_offset, len, |io, pos, len| io.load(pos, len))?;
+        self.verify(physical_offset, u64::from(len))
     }
 
     /// Whether what starts at `physical_offset` was written by this process, and so short ago that it is in memory.
@@ -176,7 +180,7 @@ impl CommitLog {
             })
     }
 
-    fn within<T>(
+    pub(super) fn within<T>(
         &self,
         physical_offset: u64,
         len: u32,
@@ -334,7 +338,7 @@ impl CommitLog {
     }
 
     /// The sealed segment that holds `physical_offset`; `None` if the active one does. The offset is in the log.
-    fn sealed_at<'a>(&self, state: &'a State, physical_offset: u64) -> Option<&'a Arc<Segment>> {
+    pub(super) fn sealed_at<'a>(&self, state: &'a State, physical_offset: u64) -> Option<&'a Arc<Segment>> {
         if state.active.base <= physical_offset {
             return None;
         }
