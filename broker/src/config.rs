@@ -61,6 +61,8 @@ pub struct BrokerConfig {
     pub retention_bytes: Option<u64>,
     /// With less room left on the disk, the oldest messages go, however young. 0: never.
     pub disk_trim_bytes: u64,
+    /// So many bytes of the commit log are looked at in a second, for damage. 0: only what is read.
+    pub scrub_bytes_per_second: u64,
     /// Free bytes that must remain on the disk; below it messages are refused.
     pub disk_reserve_bytes: u64,
 }

@@ -25,7 +25,8 @@ use crate::features::locks::Locks;
 use crate::features::offsets::Gather;
 use crate::features::pull::{Parked, Readers};
 use crate::features::retention::{Policy, Retention};
-use crate::features::{clients, delay, members, offsets, pull, retention};
+use crate::features::scrub::{Mender, Scrub};
+use crate::features::{clients, delay, members, offsets, pull, retention, scrub};
 use crate::indexer;
 use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild, Unit};
 use crate::queues::keys::{self, KeyIndex};
@@ -111,6 +112,10 @@ pub struct Shared {
     pub indexed: tokio::sync::watch::Sender<u64>,
     /// Damage of the key index that is to be mended.
     pub index_damage: indexer::Damage,
+    /// Damage of the log.
+    pub scrub: Scrub,
+    /// Who mends it.
+    pub mender: Arc<Mender>,
     /// This replica was removed from its group.
     pub removed: watch::Sender<bool>,
     /// Room for requests that wait for a leader.
@@ -149,7 +154,10 @@ impl Broker {
                 .await
                 .map_err(|error| BrokerError::Rebuild(error.to_string()))??
         };
-        let Opened { store, state, queues, keys, saved } = opened;
+        let Opened { mut store, state, queues, keys, saved } = opened;
+        let remote = Client::new(ClientOptions::default(), None);
+        let mender = Arc::new(Mender::new(&config, &store, remote.clone()));
+        store.mender = Some(mender.clone());
         let state = Arc::new(RwLock::new(state));
         let parked = Parked::new();
         let saver = Saver::new();
@@ -165,10 +173,12 @@ impl Broker {
             retention: Retention::new(policy),
             clients: Clients::new(),
             locks: Locks::new(),
-            remote: Client::new(ClientOptions::default(), None),
+            remote,
             topics_changed: tokio::sync::Notify::new(),
             indexed: tokio::sync::watch::channel(0).0,
             index_damage: indexer::Damage::default(),
+            scrub: Scrub::default(),
+            mender,
             removed: watch::channel(false).0,
             waiting: Arc::new(Semaphore::new(forwarding::MAX_WAITING)),
             boot_timestamp: clock.now_ms(),
@@ -204,6 +214,7 @@ impl Broker {
         tasks.spawn(retention::run(shared.clone()));
         tasks.spawn(registration::run(shared.clone()));
         tasks.spawn(members::run(shared.clone()));
+        tasks.spawn(scrub::run(shared.clone()));
         tasks.spawn(shared.disk.clone().watch());
         let (servers, addr) = listen(&shared)?;
         let (tell, crashed) = watch::channel(false);

@@ -25,6 +25,7 @@ fn config(dir: &Path, retention: Duration) -> BrokerConfig {
     let [broker, peer] = ports.map(|port| port.local_addr().unwrap());
     BrokerConfig {
         joins: false,
+        scrub_bytes_per_second: 8 << 20,
         cluster: "DefaultCluster".into(),
         group: "broker-a".into(),
         node: 1,

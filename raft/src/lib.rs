@@ -16,6 +16,7 @@ pub mod state_machine;
 
 pub mod inspect;
 pub mod members;
+pub mod mend;
 pub mod node;
 
 mod adapter;

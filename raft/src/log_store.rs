@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use openraft::RaftLogReader;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use parking_lot::RwLock;
-use trireme_commitlog::{CommitLog, FrameBuf, FrameRef, LogId};
+use trireme_commitlog::{CommitLog, FrameBuf, FrameRef, LogId, ReadError};
 use trireme_planted::{self as planted, Defect};
 
 use crate::checkpoints::{Checkpoints, Stored};
@@ -18,6 +18,7 @@ use crate::entry::{Entry, Payload, kind};
 use crate::flusher::Flusher;
 use crate::hard_state::HardState;
 use crate::lease::Lease;
+use crate::mend::Mend;
 use crate::types::{Membership, RaftLogId, TypeConfig, Vote, from_raft, to_raft};
 
 /// Bytes read at a time for a follower: entries are replicated in requests of about this size. In
@@ -37,6 +38,7 @@ pub struct LogStore {
     checkpoints: Checkpoints,
     vote: Arc<RwLock<Option<Vote>>>,
     read_bytes: u64,
+    mender: Option<Arc<dyn Mend>>,
     _lease: Lease,
 }
 
@@ -51,7 +53,12 @@ impl LogStore {
     ) -> io::Result<Self> {
         let vote = Arc::new(RwLock::new(hard.vote().map_err(io::Error::other)?));
         let read_bytes = READ_BYTES.min(log.options().segment_bytes / 8);
-        Ok(Self { log, hard, flusher, checkpoints, vote, read_bytes, _lease: lease })
+        Ok(Self { log, hard, flusher, checkpoints, vote, read_bytes, mender: None, _lease: lease })
+    }
+
+    /// Mends what is damaged when it is read.
+    pub fn mended_by(self, mender: Option<Arc<dyn Mend>>) -> Self {
+        Self { mender, ..self }
     }
 
     fn write(&self, entry: Entry) -> io::Result<()> {
@@ -77,9 +84,50 @@ impl LogStore {
         written.map_err(io::Error::other)
     }
 
-    fn entries(&self, from: u64, to: u64, max_bytes: u64) -> io::Result<Vec<Entry>> {
-        let frames = self.log.read(from, to, max_bytes).map_err(io::Error::other)?;
-        frames.into_iter().map(entry_of).collect()
+    /// Reads entries. What is damaged is mended first, if it is committed and another replica has it.
+    async fn entries(&self, from: u64, to: u64, max_bytes: u64) -> io::Result<Vec<Entry>> {
+        let mut last_damaged = None;
+        loop {
+            let corruption = match self.read(from, to, max_bytes).await {
+                Ok(frames) => return frames.into_iter().map(entry_of).collect(),
+                Err(ReadError::Corrupt(corruption)) if last_damaged != Some(corruption.from) => corruption,
+                Err(error) => return Err(io::Error::other(error)),
+            };
+            last_damaged = Some(corruption.from);
+            let committed = self.hard.committed().map_err(io::Error::other)?;
+            let (Some(mender), Some(committed)) = (&self.mender, committed) else {
+                return Err(io::Error::other(corruption));
+            };
+            tracing::error!(error = %corruption, "asking other replicas for what is damaged here");
+            match mender.mend(corruption.from..corruption.to, committed.index).await {
+                Ok(frames) => {
+                    tracing::warn!(
+                        from = corruption.from,
+                        to = corruption.to,
+                        frames,
+                        "the commit log is mended"
+                    );
+                }
+                Err(reason) => {
+                    return Err(io::Error::other(format!("{corruption}; it is not mended: {reason}")));
+                }
+            }
+        }
+    }
+
+    async fn read(&self, from: u64, to: u64, max_bytes: u64) -> Result<Vec<FrameRef>, ReadError> {
+        if self.log.is_entry_recent(from) || max_bytes == RANGE_BYTES {
+            return self.log.read(from, to, max_bytes);
+        }
+        // A follower that is behind: these may have to come from the disk, and whoever touches them waits for it.
+        let log = self.log.clone();
+        let read = tokio::task::spawn_blocking(move || log.read(from, to, max_bytes)).await;
+        let ended = |error| ReadError::Io {
+            action: "read",
+            file: "the commit log".to_owned(),
+            source: io::Error::other(error),
+        };
+        read.map_err(ended)?
     }
 
     /// Trims all entries up to `upto`. Blocks on the disk.
@@ -128,17 +176,11 @@ impl RaftLogReader<TypeConfig> for LogStore {
         };
         // What is trimmed is absent, which openraft allows here, and not an error.
         let first = self.log.trimmed().map_or(0, |id| id.index + 1);
-        self.entries(from.max(first), to, RANGE_BYTES)
+        self.entries(from.max(first), to, RANGE_BYTES).await
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        if self.log.is_entry_recent(start) {
-            return self.entries(start, end, self.read_bytes);
-        }
-        // A follower that is behind: these may have to come from the disk, and whoever touches them waits for it.
-        let this = self.clone();
-        let read = tokio::task::spawn_blocking(move || this.entries(start, end, this.read_bytes)).await;
-        read.map_err(io::Error::other)?
+        self.entries(start, end, self.read_bytes).await
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

@@ -366,7 +366,7 @@ impl Inner {
         checkpoints: Checkpoints,
         flusher: Flusher,
     ) -> Result<Self, StartError> {
-        let Store { config, log, hard } = store;
+        let Store { config, log, hard, mender } = store;
         let failed = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
         let (lease, leases) = leases();
         let (tell_applied, applied) = watch::channel(None);
@@ -376,7 +376,8 @@ impl Inner {
             .map_err(|error| failed(&error))?;
         let logs =
             LogStore::new(log.clone(), hard.clone(), flusher.clone(), checkpoints.clone(), lease.clone())
-                .map_err(|error| failed(&error))?;
+                .map_err(|error| failed(&error))?
+                .mended_by(mender);
         let us = network::caller(&config, hard.identity().store_id);
         let peers = Network::new(us.clone(), config.peers.clone(), config.replication_window);
         let raft_config = Arc::new(raft_config(&config).validate().map_err(|error| failed(&error))?);

@@ -8,6 +8,7 @@ use trireme_commitlog::{CommitLog, DiskDir, LogDir, Options};
 
 use crate::config::ReplicaConfig;
 use crate::hard_state::{HardState, HardStateError};
+use crate::mend::Mend;
 
 /// Why a replica does not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,8 @@ pub struct Store {
     pub log: Arc<CommitLog>,
     /// Identity, vote and the broker's saved metadata.
     pub hard: HardState,
+    /// Who mends the log; with nobody, a replica that reads a damaged entry stops.
+    pub mender: Option<Arc<dyn Mend>>,
 }
 
 impl Store {
@@ -87,6 +90,6 @@ impl Store {
         let options = Options { segment_bytes: config.settings.segment_bytes };
         let log =
             CommitLog::open(dir, options).map(Arc::new).map_err(|source| StartError::Log { path, source })?;
-        Ok(Self { config: config.clone(), log, hard })
+        Ok(Self { config: config.clone(), log, hard, mender: None })
     }
 }

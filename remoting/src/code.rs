@@ -158,6 +158,7 @@ request_codes! {
     AuthGetAcl = 3009, "AUTH_GET_ACL";
     AuthListAcl = 3010, "AUTH_LIST_ACL";
     ChangeReplicas = 20001, "TRIREME_CHANGE_REPLICAS";
+    ReadLog = 20002, "TRIREME_READ_LOG";
     PopMessage = 200050, "POP_MESSAGE";
     AckMessage = 200051, "ACK_MESSAGE";
     PeekMessage = 200052, "PEEK_MESSAGE";

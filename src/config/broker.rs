@@ -199,6 +199,16 @@ impl Configured for BrokerConfig {
             set: |config, value| config.disk_reserve_bytes = value.number(),
         },
         Setting {
+            key: "scrub_bytes_per_second",
+            kind: Kind::Bytes { min: 0, max: 1024 * GIB, multiple_of: 1 },
+            default: Initial::Text("8 MiB"),
+            scope: Scope::Process,
+            effect: "So much of the commit log is looked at in a second, in the background, for damage, which is mended \
+                     from other replicas' copies. 0: only what somebody reads.",
+            rocketmq: Counterpart::None,
+            set: |config, value| config.scrub_bytes_per_second = value.number(),
+        },
+        Setting {
             key: "heartbeat_ms",
             kind: Kind::Millis { min: 10, max: 10_000 },
             default: Initial::Text("50"),
@@ -300,6 +310,7 @@ impl Configured for BrokerConfig {
             retention_bytes: None,
             disk_trim_bytes: 0,
             disk_reserve_bytes: 0,
+            scrub_bytes_per_second: 0,
         }
     }
 

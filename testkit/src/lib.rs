@@ -61,6 +61,7 @@ impl Cluster {
             .map(|((node, _), pair)| {
                 let config = BrokerConfig {
                     joins: false,
+                    scrub_bytes_per_second: 8 << 20,
                     cluster: "DefaultCluster".into(),
                     group: "broker-a".into(),
                     node: *node,

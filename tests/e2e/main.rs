@@ -19,6 +19,7 @@ mod load;
 mod wire;
 
 mod bad_input;
+mod damage;
 mod failover;
 mod members;
 mod namesrvs;

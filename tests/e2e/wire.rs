@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use trireme_client::MessageQueue;
 use trireme_remoting::headers::{PULL_SUBSCRIPTION, PULL_SUSPEND, PullRequest, PullResponse, SendHeader};
 use trireme_remoting::message::{StoredMessage, StoredMessages};
 use trireme_remoting::{Client, Frame, InvokeError, RequestCode, response};
+
+use crate::harness::LONG;
 
 /// More than a replica keeps a request that waits for a leader.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -83,6 +85,7 @@ pub async fn pull_all(client: &Client, addr: SocketAddr, queues: &[MessageQueue]
 /// As [`pull_all`], for one queue from `from` on.
 pub async fn pull_from(client: &Client, addr: SocketAddr, queue: &MessageQueue, from: i64) -> Vec<Bytes> {
     let mut found = Vec::new();
+    let deadline = Instant::now() + LONG;
     loop {
         let offset = from + i64::try_from(found.len()).unwrap();
         let answer = ask(client, addr, pull_request(queue, offset)).await.unwrap();
@@ -103,6 +106,7 @@ pub async fn pull_from(client: &Client, addr: SocketAddr, queue: &MessageQueue, 
                 assert_eq!(header.unwrap().max_offset, offset, "the end of {queue}");
                 return found;
             }
+            response::PULL_RETRY_IMMEDIATELY if Instant::now() < deadline => {}
             code => panic!("pull of {queue} at {offset} from {addr}: code {code}: {:?}", answer.remark),
         }
     }

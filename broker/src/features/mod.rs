@@ -16,5 +16,6 @@ pub mod query;
 pub mod retention;
 pub mod retry;
 pub mod runtime;
+pub mod scrub;
 pub mod send;
 pub mod topics;

@@ -17,8 +17,8 @@ pub use forwarding::{born_host, is_forwarded};
 pub use refusal::{Refusal, answer_when};
 
 use crate::features::{
-    clients, groups, leadership, locks, members, offsets, pull, query, retention, retry, runtime, send,
-    topics,
+    clients, groups, leadership, locks, members, offsets, pull, query, retention, retry, runtime, scrub,
+    send, topics,
 };
 use crate::replica::Shared;
 
@@ -122,6 +122,7 @@ fn dispatch(shared: &Arc<Shared>, code: RequestCode, request: Frame, responder: 
             retention::trim(shared, &request, responder);
         }
         RequestCode::ControllerElectMaster => leadership::elect(shared, &request, responder),
+        RequestCode::ReadLog => scrub::read_log(shared, &request, responder),
         RequestCode::ChangeReplicas => members::change(shared, request, responder),
         RequestCode::ControllerGetMetadataInfo => leadership::controller(shared, responder),
         RequestCode::GetBrokerRuntimeInfo => runtime::runtime_info(shared, responder),

@@ -74,3 +74,13 @@ header! {
         log_bytes: Option<i64> = "logBytes",
     }
 }
+
+header! {
+    /// Request of `TRIREME_READ_LOG` (20002). The answer's body is the whole frame.
+    ReadLogRequest<'a> {
+        /// The broker group.
+        broker_name: Option<&'a str> = "brokerName",
+        /// Where the frame begins in the commit log.
+        physical_offset: i64 = "physicalOffset",
+    }
+}

@@ -8,6 +8,7 @@ use trireme_remoting::message::{MessageError, StoredMessage, StoredMessageFields
 
 use super::{AdvanceDelay, draft};
 use crate::command::Command;
+use crate::features::scrub;
 use crate::features::send::scan;
 use crate::names;
 use crate::queues::consume::QueueId;
@@ -93,7 +94,7 @@ fn due(shared: &Shared, queue: QueueId, from: u64) -> Result<Vec<Bytes>, String>
             break;
         }
         let (physical_offset, size) = (unit.physical_offset, unit.size);
-        match log.load(physical_offset, size).and_then(|()| log.slice(physical_offset, size)) {
+        match scrub::load(shared, physical_offset, size).and_then(|()| log.slice(physical_offset, size)) {
             Ok(message) => messages.push(message),
             Err(error) => {
                 tracing::error!(physical_offset, %error, "a delayed message cannot be read; trying again");

@@ -9,6 +9,7 @@ use trireme_remoting::headers::{
 use trireme_remoting::message::StoredMessage;
 use trireme_remoting::{Frame, Responder, response};
 
+use crate::features::scrub;
 use crate::features::topics::Topic;
 use crate::names;
 use crate::queues::consume::{Boundary, QueueId, Unit};
@@ -199,8 +200,7 @@ fn store_time(shared: &Shared, queue: QueueId, queue_offset: u64) -> Result<Opti
 /// Waits for the disk.
 fn unit_store_time(shared: &Shared, unit: &Unit) -> Result<i64, SearchError> {
     let log = shared.node.log();
-    let bytes = log
-        .load(unit.physical_offset, unit.size)
+    let bytes = scrub::load(shared, unit.physical_offset, unit.size)
         .and_then(|()| log.slice(unit.physical_offset, unit.size))
         .map_err(|error| SearchError(error.to_string()))?;
     let message = StoredMessage::parse(&bytes).map_err(|error| SearchError(error.to_string()))?;

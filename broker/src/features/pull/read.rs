@@ -6,6 +6,7 @@ use trireme_remoting::message::StoredMessage;
 use trireme_remoting::response;
 
 use super::Filter;
+use crate::features::scrub;
 use crate::queues::consume::{Bounds, QueueId, Unit};
 use crate::replica::Shared;
 
@@ -142,10 +143,10 @@ pub fn message_at(shared: &Shared, physical_offset: i64) -> Option<Bytes> {
     if at < log.min_physical_offset() || at >= log.next_physical_offset() {
         return None;
     }
-    log.load(at, 4).ok()?;
+    scrub::load(shared, at, 4).ok()?;
     let size = log.slice(at, 4).ok().and_then(|bytes| StoredMessage::size(&bytes).ok())?;
     let size = u32::try_from(size).ok()?;
-    log.load(at, size).ok()?;
+    scrub::load(shared, at, size).ok()?;
     let bytes = log.slice(at, size).ok()?;
     let message = StoredMessage::parse(&bytes).ok()?;
     if message.physical_offset != physical_offset {

@@ -16,6 +16,7 @@ use trireme_remoting::{Frame, Responder, response};
 
 use super::handler::{Pull, answer};
 use super::{Found, respond};
+use crate::features::scrub;
 use crate::replica::Shared;
 
 /// Threads. Of the log, one piece is read from the disk at a time, whoever asks; meanwhile the others serve what is in
@@ -147,9 +148,8 @@ fn run(queue: &Queue) {
 }
 
 fn load(shared: &Shared, responder: Responder, found: &Found) {
-    let log = shared.node.log();
     for range in &found.ranges {
-        if let Err(error) = log.load(range.physical_offset, range.bytes) {
+        if let Err(error) = scrub::load(shared, range.physical_offset, range.bytes) {
             return respond::unreadable(responder, found, &error);
         }
     }

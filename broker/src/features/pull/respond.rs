@@ -44,6 +44,10 @@ pub fn unreadable(responder: Responder, found: &Found, error: &ReadError) {
         // Just now, and the queue will know in a moment: whoever comes again is told where it starts.
         return answer(responder, response::PULL_RETRY_IMMEDIATELY, found.from, found, Body::Empty);
     }
+    if matches!(error, ReadError::Corrupt(_)) {
+        // Somebody is told that they are damaged, and they are about to be mended.
+        return answer(responder, response::PULL_RETRY_IMMEDIATELY, found.from, found, Body::Empty);
+    }
     tracing::error!(from = found.from, %error, "messages cannot be read");
     error_to(responder, error.to_string());
 }

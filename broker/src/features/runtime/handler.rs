@@ -8,10 +8,11 @@ use trireme_remoting::{Frame, Responder, response, version};
 
 use crate::replica::Shared;
 
-/// Code 28. Keys that begin with `raft` are ours; the others are RocketMQ's.
+/// Code 28. Keys that begin with `raft` or `log` are ours; the others are RocketMQ's.
 pub fn runtime_info(shared: &Arc<Shared>, responder: Responder) {
     let log = shared.node.log();
     let progress = shared.node.progress();
+    let scrub = shared.scrub.figures();
     let leadership = shared.node.leadership().borrow().clone();
     let positions = shared.queues.positions();
     let messages: u64 = positions.iter().map(|position| position.next_queue_offset).sum();
@@ -39,6 +40,9 @@ pub fn runtime_info(shared: &Arc<Shared>, responder: Responder) {
         ("raftApplied", shown(progress.applied)),
         ("raftTrimmed", shown(progress.trimmed)),
         ("raftApplyBehind", behind.to_string()),
+        ("logDamaged", scrub.damaged.to_string()),
+        ("logMended", shared.mender.mended().to_string()),
+        ("logScrubbedBytes", scrub.scrubbed.to_string()),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
