@@ -17,7 +17,7 @@ use trireme_remoting::message::StoredMessage;
 use crate::codec;
 use crate::entry::{Entry, Stored};
 use crate::features::pull::Parked;
-use crate::queues::consume::{ConsumeQueues, Position, QueueId, Unit};
+use crate::queues::consume::{ConsumeQueues, Position, QueueId};
 use crate::saver::{Copies, Saver};
 use crate::state::{self, State};
 
@@ -113,11 +113,7 @@ impl Applier {
     }
 
     fn queue(&mut self, stored: &Stored, payload_offset: u64) {
-        let unit = Unit {
-            physical_offset: payload_offset + u64::from(stored.at),
-            size: stored.bytes,
-            tags_code: stored.tags_code,
-        };
+        let unit = stored.unit(payload_offset);
         // A committed message must be applied, so a disk that cannot take the queue's tail now is waited
         // for; nothing behind it is applied meanwhile, and nothing is lost.
         while let Err(error) = self.queues.append(stored.queue, stored.queue_offset, unit) {

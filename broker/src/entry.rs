@@ -26,7 +26,7 @@ use trireme_remoting::message::{
 
 use crate::codec::{self, DecodeError};
 use crate::command::Command;
-use crate::queues::consume::QueueId;
+use crate::queues::consume::{QueueId, Unit};
 use crate::queues::keys::MessageKeys;
 
 const LAYOUT: u32 = 2;
@@ -267,6 +267,13 @@ pub struct Stored {
     pub queue_offset: u64,
     /// What a pull filters by.
     pub tags_code: i64,
+}
+
+impl Stored {
+    /// Where the message lies, in an entry whose payload begins at this physical offset.
+    pub fn unit(&self, payload_at: u64) -> Unit {
+        Unit { physical_offset: payload_at + u64::from(self.at), size: self.bytes, tags_code: self.tags_code }
+    }
 }
 
 impl Entry {

@@ -28,7 +28,7 @@ use crate::features::retention::{Policy, Retention};
 use crate::features::scrub::{Mender, Scrub};
 use crate::features::{clients, delay, members, offsets, pull, retention, scrub};
 use crate::indexer;
-use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild, Unit};
+use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild};
 use crate::queues::keys::{self, KeyIndex};
 use crate::registration;
 use crate::router::{Router, forwarding};
@@ -410,11 +410,7 @@ fn rebuild(
                 if waiting.remove(&stored.queue) {
                     queues.reset_queue(stored.queue, stored.queue_offset).map_err(|error| failed(&error))?;
                 }
-                let unit = Unit {
-                    physical_offset: frame.payload_physical_offset() + u64::from(stored.at),
-                    size: stored.bytes,
-                    tags_code: stored.tags_code,
-                };
+                let unit = stored.unit(frame.payload_physical_offset());
                 queues.append(stored.queue, stored.queue_offset, unit).map_err(|error| failed(&error))?;
             }
         }

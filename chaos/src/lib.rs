@@ -7,6 +7,7 @@
 //! from their files. A run without load, or without a fault that is proved, is invalid, and not a success.
 
 pub mod check;
+pub mod damage;
 pub mod fault;
 pub mod history;
 pub mod mix;
@@ -17,4 +18,5 @@ pub mod world;
 
 mod chart;
 mod load;
+mod mutate;
 mod report;

@@ -29,12 +29,14 @@ pub enum Mix {
     Members,
     /// Leaders killed, frozen and cut off: how long is it until messages are taken again?
     Failover,
+    /// Files of one replica are damaged, one at a time: [`crate::damage`].
+    Damage,
     /// Nothing is done. What fails here is not the fault of a fault.
     None,
 }
 
 /// Name, mix, what it is.
-const NAMES: [(&str, Mix); 9] = [
+const NAMES: [(&str, Mix); 10] = [
     ("all", Mix::All),
     ("kill", Mix::Kill),
     ("power", Mix::Power),
@@ -43,6 +45,7 @@ const NAMES: [(&str, Mix); 9] = [
     ("disk", Mix::Disk),
     ("members", Mix::Members),
     ("failover", Mix::Failover),
+    ("damage", Mix::Damage),
     ("none", Mix::None),
 ];
 
@@ -115,7 +118,7 @@ impl Mix {
             Self::Disk => disk.into(),
             Self::Members => members.into(),
             Self::Failover => vec![(Kill, Leader), (Pause, Leader), (CutOff, Leader)],
-            Self::None => Vec::new(),
+            Self::Damage | Self::None => Vec::new(),
         }
     }
 }

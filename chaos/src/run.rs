@@ -117,6 +117,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         disk_bytes: DISK_BYTES,
         segment_bytes: plan.segment_bytes,
         seed: plan.seed,
+        args: Vec::new(),
     };
     let mut cluster = Cluster::start(options).await?;
     tell("three replicas serve; the load begins");

@@ -1,10 +1,11 @@
 //! `trireme chaos`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use trireme_chaos::damage;
 use trireme_chaos::mix::Mix;
 use trireme_chaos::run::{Plan, Verdict, run};
 use trireme_chaos::sum::sum;
@@ -18,10 +19,11 @@ pub struct Args {
     /// How long faults are made.
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
-    /// Which faults: all, kill, power, pause, network, disk, members, failover or none.
+    /// Which faults: all, kill, power, pause, network, disk, members, failover, damage (of
+    /// files, one at a time) or none.
     #[arg(long, default_value_t = Mix::All)]
     mix: Mix,
-    /// Of these, only those whose names begin so, as they are printed.
+    /// Of these, only those whose names begin so, as they are printed; of damage, only of files of such a kind.
     #[arg(long, default_value = "", hide_default_value = true)]
     only: String,
     /// Messages a second that are sent.
@@ -61,7 +63,8 @@ pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS });
     }
     let known = args.mix.fault_names();
-    if !known.iter().any(|name| name.starts_with(&args.only)) && args.mix != Mix::None {
+    let draws = !matches!(args.mix, Mix::None | Mix::Damage);
+    if draws && !known.iter().any(|name| name.starts_with(&args.only)) {
         anyhow::bail!("the mix {} has no fault {:?}; it has {known:?}", args.mix, args.only);
     }
     let name = format!("{}-{}", args.mix, args.seed);
@@ -87,6 +90,9 @@ pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
     };
     println!("seed {}, mix {}; all of it goes to {}", plan.seed, plan.mix, dir.display());
     let began = std::time::Instant::now();
+    if plan.mix == Mix::Damage {
+        return run_damage(&plan, args.keep).await;
+    }
     let ran = run(&plan, |words| println!("{:7.1} s  {words}", began.elapsed().as_secs_f64())).await;
     let outcome = match ran {
         Err(error) if error.is::<Impossible>() => {
@@ -100,12 +106,7 @@ pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
     outcome.violations.iter().for_each(|violation| println!("VIOLATION {violation}"));
     let report = dir.join("report.md");
     if outcome.verdict != Verdict::Failed && !args.keep {
-        for entry in std::fs::read_dir(&dir)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|kind| kind == "ext4") {
-                std::fs::remove_file(path)?;
-            }
-        }
+        remove_disks(&dir)?;
     }
     let faults = outcome.faults.len();
     match outcome.verdict {
@@ -118,4 +119,35 @@ pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
         Verdict::Failed => ExitCode::from(1),
         Verdict::Invalid => ExitCode::from(2),
     })
+}
+
+async fn run_damage(plan: &Plan, keep: bool) -> anyhow::Result<ExitCode> {
+    let began = std::time::Instant::now();
+    let ran = damage::run(plan, |words| println!("{:7.1} s  {words}", began.elapsed().as_secs_f64())).await;
+    let outcome = match ran {
+        Err(error) if error.is::<Impossible>() => {
+            eprintln!("trireme: {error:#}");
+            return Ok(SKIPPED.into());
+        }
+        ran => ran?,
+    };
+    print!("{outcome}");
+    if outcome.violation_count > 0 {
+        return Ok(ExitCode::from(1));
+    }
+    if !keep {
+        remove_disks(&plan.dir)?;
+    }
+    // What was not done shows nothing.
+    Ok(if outcome.made.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}
+
+fn remove_disks(dir: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "ext4") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }

@@ -66,6 +66,9 @@ mod tests {
             committed: applied,
             applied,
             applied_term: term - 1,
+            damaged: 0,
+            mended: 0,
+            scrubbed: 0,
         }
     }
 

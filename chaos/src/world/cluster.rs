@@ -39,6 +39,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// For what is random in the network.
     pub seed: u64,
+    /// Further arguments for every replica.
+    pub args: Vec<String>,
 }
 
 /// One replica.
@@ -136,6 +138,7 @@ impl Cluster {
             "--log-cache-bytes",
             "64MiB",
         ]);
+        command.args(&self.options.args);
         command.arg("--store").arg(replica.disk.path().join("store"));
         replica.process.start(&mut command)
     }

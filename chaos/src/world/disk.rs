@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, fallocate, statvfs, syncfs};
 use tokio::process::Command;
 
 use super::{succeed, sys};
@@ -72,9 +72,10 @@ impl Disk {
         Ok(taken)
     }
 
-    /// Gives the room back.
+    /// Gives the room back, also for after a power cut.
     pub fn drain(&self) -> anyhow::Result<()> {
-        Ok(fs::remove_file(self.ballast())?)
+        fs::remove_file(self.ballast())?;
+        Ok(syncfs(File::open(&self.mount)?)?)
     }
 
     /// Free bytes.

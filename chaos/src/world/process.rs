@@ -43,6 +43,15 @@ impl Process {
         Ok(status.signal() == Some(Signal::KILL.as_raw()))
     }
 
+    /// SIGTERM; it is gone when this returns.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        kill_process(self.pid()?, Signal::TERM)?;
+        if let Some(mut child) = self.child.take() {
+            child.wait().await?;
+        }
+        Ok(())
+    }
+
     /// SIGSTOP; as [`freeze`].
     pub async fn freeze(&self) -> anyhow::Result<()> {
         freeze(self.pid()?).await
@@ -75,6 +84,11 @@ impl Process {
     /// Whether it stands still.
     pub fn stands_still(&self) -> anyhow::Result<bool> {
         stands_still(self.pid()?)
+    }
+
+    /// Whether it was started and has ended by itself.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.as_mut().map(Child::try_wait).transpose()?.flatten().is_some())
     }
 
     /// How it ended, if it did so by itself.

@@ -34,6 +34,12 @@ pub struct Status {
     pub applied: u64,
     /// The term of that entry.
     pub applied_term: u64,
+    /// Damaged ranges of its log that are not mended yet.
+    pub damaged: u64,
+    /// Frames that it has mended.
+    pub mended: u64,
+    /// Bytes of its log that it has looked at in the background.
+    pub scrubbed: u64,
 }
 
 impl Status {
@@ -61,6 +67,9 @@ impl Status {
             committed: log_id("raftCommitted")?.1,
             applied,
             applied_term,
+            damaged: number("logDamaged")?,
+            mended: number("logMended")?,
+            scrubbed: number("logScrubbedBytes")?,
         })
     }
 

@@ -84,7 +84,7 @@ async fn deliver(shared: &Arc<Shared>, term: u64, queue: QueueId) -> bool {
 /// tried again, for to pass over it would lose it. Waits for the disk.
 fn due(shared: &Shared, queue: QueueId, from: u64) -> Result<Vec<Bytes>, String> {
     let mut units = Vec::new();
-    shared.queues.read(queue, from, AT_ONCE, &mut units).map_err(|error| error.to_string())?;
+    scrub::units(shared, queue, from, AT_ONCE, &mut units).map_err(|error| error.to_string())?;
     let (now, log) = (shared.clock.now_ms(), shared.node.log());
     let mut messages = Vec::new();
     let mut bytes = 0;

@@ -193,7 +193,7 @@ impl From<crate::queues::Error> for SearchError {
 
 fn store_time(shared: &Shared, queue: QueueId, queue_offset: u64) -> Result<Option<i64>, SearchError> {
     let mut units = Vec::with_capacity(1);
-    shared.queues.read(queue, queue_offset, 1, &mut units)?;
+    scrub::units(shared, queue, queue_offset, 1, &mut units)?;
     units.first().map(|unit| unit_store_time(shared, unit)).transpose()
 }
 

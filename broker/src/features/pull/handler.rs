@@ -60,7 +60,7 @@ pub fn answer(shared: &Arc<Shared>, pull: Pull, request: Frame, responder: Respo
             }
         }
         Ok(found) => respond::found(shared, responder, found),
-        Err(reason) => respond::failed(responder, queue, offset, reason),
+        Err(error) => respond::failed(shared, responder, queue, offset, &error),
     }
 }
 

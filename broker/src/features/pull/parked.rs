@@ -188,7 +188,9 @@ fn retry(shared: &Arc<Shared>, mut waiting: Waiting, over: bool) {
     }
     let found = match read(shared, waiting.queue, waiting.offset, waiting.limits, &waiting.filter) {
         Ok(found) => found,
-        Err(reason) => return respond::failed(waiting.responder, waiting.queue, waiting.offset, reason),
+        Err(error) => {
+            return respond::failed(shared, waiting.responder, waiting.queue, waiting.offset, &error);
+        }
     };
     let nothing = matches!(found.code, response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY);
     if nothing && !over {

@@ -7,6 +7,7 @@ use trireme_remoting::response;
 
 use super::Filter;
 use crate::features::scrub;
+use crate::queues::Error;
 use crate::queues::consume::{Bounds, QueueId, Unit};
 use crate::replica::Shared;
 
@@ -55,14 +56,14 @@ impl Range {
     }
 }
 
-/// Reads a queue from `offset` on. Errors are for the log: a client gets "system error".
+/// Reads a queue from `offset` on.
 pub fn read(
     shared: &Shared,
     queue: QueueId,
     offset: i64,
     limits: Limits,
     filter: &Filter,
-) -> Result<Found, String> {
+) -> Result<Found, Error> {
     let bounds = shared.queues.bounds(queue);
     let (min, next) = (bounds.min_queue_offset, bounds.next_queue_offset);
     let nothing = |code, next| Found { code, from: offset, next, bounds, ranges: Vec::new() };
@@ -88,10 +89,7 @@ pub fn read(
     'queue: while at < next && at - from < MAX_SCANNED as u64 {
         units.clear();
         let wanted = if *filter == Filter::All { limits.messages - reading.count } else { UNITS_AT_ONCE };
-        shared
-            .queues
-            .read(queue, at, wanted.min(UNITS_AT_ONCE), &mut units)
-            .map_err(|error| error.to_string())?;
+        scrub::units(shared, queue, at, wanted.min(UNITS_AT_ONCE), &mut units)?;
         if units.is_empty() {
             break;
         }
@@ -155,7 +153,7 @@ pub fn message_at(shared: &Shared, physical_offset: i64) -> Option<Bytes> {
     let topic_id = shared.state.read().topics.get(message.topic)?.id;
     let queue = QueueId { topic_id, queue_id: u32::try_from(message.queue_id).ok()? };
     let mut unit = Vec::with_capacity(1);
-    shared.queues.read(queue, u64::try_from(message.queue_offset).ok()?, 1, &mut unit).ok()?;
+    scrub::units(shared, queue, u64::try_from(message.queue_offset).ok()?, 1, &mut unit).ok()?;
     (unit.first()?.physical_offset == at).then(|| bytes.clone())
 }
 

@@ -7,6 +7,7 @@ use trireme_remoting::headers::PullResponse;
 use trireme_remoting::{Body, Frame, Responder, response};
 
 use super::Found;
+use crate::queues::Error;
 use crate::queues::consume::QueueId;
 use crate::replica::Shared;
 
@@ -66,10 +67,17 @@ fn answer(responder: Responder, code: i32, next: i64, found: &Found, body: Body)
     responder.reply_header(code, &header, body);
 }
 
-/// The messages are there, and cannot be read.
-pub fn failed(responder: Responder, queue: QueueId, offset: i64, reason: String) {
-    tracing::error!(%queue, offset, %reason, "a pull failed");
-    error_to(responder, reason);
+/// The messages are there, and where they lie cannot be read.
+pub fn failed(shared: &Shared, responder: Responder, queue: QueueId, offset: i64, error: &Error) {
+    if matches!(error, Error::DamagedQueue { .. }) {
+        // Somebody is told, and it is about to be made again.
+        let code = response::PULL_RETRY_IMMEDIATELY;
+        let bounds = shared.queues.bounds(queue);
+        let nothing = Found { code, from: offset, next: offset, bounds, ranges: Vec::new() };
+        return answer(responder, code, offset, &nothing, Body::Empty);
+    }
+    tracing::error!(%queue, offset, %error, "a pull failed");
+    error_to(responder, error.to_string());
 }
 
 fn error_to(responder: Responder, reason: String) {

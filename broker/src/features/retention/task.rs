@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use super::clock::RetentionClock;
 use super::policy::{Order, Point, Policy, Reason, Situation};
 use crate::applier;
+use crate::features::scrub;
 use crate::names;
 use crate::queues::consume::QueueId;
 use crate::replica::Shared;
@@ -214,7 +215,7 @@ fn oldest_delayed(shared: &Shared) -> Result<Option<u64>, String> {
     for (queue_id, next) in levels {
         let queue = QueueId { topic_id, queue_id };
         let from = next.max(shared.queues.min_queue_offset(queue));
-        shared.queues.read(queue, from, 1, &mut units).map_err(|error| error.to_string())?;
+        scrub::units(shared, queue, from, 1, &mut units).map_err(|error| error.to_string())?;
     }
     Ok(units.iter().map(|unit| unit.physical_offset).min())
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use trireme_commitlog::ReadError;
 use trireme_raft::mend::Mend;
 
+use super::queue::make_again;
 use crate::features::members;
 use crate::replica::Shared;
 
@@ -30,6 +31,19 @@ pub async fn run(shared: Arc<Shared>) {
             () = tokio::time::sleep_until(pass.next), if scrubs => pass.step(&shared).await,
             () = shared.scrub.found.notified() => {}
             () = tokio::time::sleep(RETRY_EVERY), if failures > 0 => {}
+        }
+        while let Some((queue, from)) = shared.scrub.first_queue() {
+            let making = shared.clone();
+            let made = tokio::task::spawn_blocking(move || make_again(&making, queue, from)).await;
+            match made.map_err(|error| error.to_string()).flatten() {
+                Ok(units) => tracing::warn!(%queue, from, units, "units of a ConsumeQueue are made again"),
+                Err(reason) => {
+                    tracing::error!(%queue, from, reason, "units of a ConsumeQueue cannot be made again");
+                    tokio::time::sleep(RETRY_EVERY).await;
+                }
+            }
+            // Whoever comes across it again says so again.
+            shared.scrub.is_made_again(queue);
         }
         while let Some(damaged) = shared.scrub.first() {
             let mender = &shared.mender;

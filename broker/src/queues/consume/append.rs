@@ -102,7 +102,8 @@ impl ConsumeQueues {
         Ok(())
     }
 
-    fn write_units(
+    /// The caller holds the queue's `io`.
+    pub(super) fn write_units(
         &self,
         queue: &Queue,
         incarnation: u64,

@@ -25,6 +25,7 @@ mod append;
 mod chunk;
 mod flush;
 pub mod inspect;
+mod mend;
 mod open;
 mod open_files;
 mod queue;
