@@ -18,7 +18,7 @@ use trireme_remoting::{Client, ClientOptions, Server, ServerOptions};
 use crate::applier::{self, Applier};
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
-use crate::disk::Disk;
+use crate::disk::{self, Disk};
 use crate::entry::Entry;
 use crate::features::clients::Clients;
 use crate::features::locks::Locks;
@@ -145,7 +145,12 @@ impl Broker {
     /// matter.
     pub async fn start(config: BrokerConfig, clock: Clock, store_id: u128) -> Result<Self, BrokerError> {
         let replica = config.replica();
-        let store = tokio::task::spawn_blocking(move || Store::open(&replica, store_id))
+        let open = move || {
+            let path = replica.store.clone();
+            disk::make_room(&path).map_err(|source| StartError::Io { what: "no room in", path, source })?;
+            Store::open(&replica, store_id)
+        };
+        let store = tokio::task::spawn_blocking(open)
             .await
             .map_err(|error| BrokerError::Rebuild(error.to_string()))??;
         let opened = {

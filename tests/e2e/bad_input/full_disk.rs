@@ -150,3 +150,59 @@ async fn a_full_disk_makes_room_by_itself() {
     }
     cluster.assert_healthy();
 }
+
+/// A replica starts on a disk without a byte left, with what it had kept; and with nothing left it says so and touches
+/// nothing, so that it is as good as before when there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_on_a_full_disk() {
+    let disk = match Disk::mount(DISK_BYTES) {
+        Ok(disk) => disk,
+        Err(reason) => return println!("skipped: no disk can be mounted here: {reason}"),
+    };
+    let mut cluster = cluster_on(&disk, 0).await;
+    cluster.topic("much", 1).await;
+    let queue = MessageQueue::new("much", "broker-a", 0);
+    let kept = |cluster: &Cluster, at: usize| cluster.replicas[at].store.join("reserve");
+    eventually("room is kept", async || (0..3).all(|at| kept(&cluster, at).exists())).await;
+    let mut sender = Sender { cluster: &cluster, queue, attempts: Vec::new() };
+    sender.send_all(12).await;
+    let attempts = sender.attempts;
+    let at = (cluster.leader().await + 1) % 3;
+    cluster.kill(at).await;
+    // The others give up theirs, one after the other, and somebody takes it.
+    let take_all = async |cluster: &Cluster| {
+        let others = [(at + 1) % 3, (at + 2) % 3];
+        eventually("room is given up", async || {
+            disk.fill(usize::MAX / 2);
+            others.iter().all(|other| !kept(cluster, *other).exists())
+        })
+        .await;
+        disk.fill(usize::MAX / 2);
+    };
+    take_all(&cluster).await;
+    for _ in 0..2 {
+        assert!(kept(&cluster, at).exists());
+        cluster.restart(at);
+        cluster.serves(at).await;
+        cluster.kill(at).await;
+        let ballast = disk.fill(usize::MAX / 2);
+        cluster.restart(at);
+        let ended = cluster.replicas[at].process.ended().await;
+        let output = cluster.replicas[at].process.output();
+        assert!(!ended.success() && output.contains("make room"), "{ended}: {output}");
+        std::fs::remove_file(ballast).unwrap();
+        cluster.restart(at);
+        cluster.serves(at).await;
+        cluster.caught_up(at).await;
+        eventually("room is kept again", async || (0..3).all(|at| kept(&cluster, at).exists())).await;
+        cluster.kill(at).await;
+        take_all(&cluster).await;
+    }
+    std::fs::remove_file(disk.fill(1)).unwrap();
+    cluster.restart(at);
+    cluster.serves(at).await;
+    let queue = MessageQueue::new("much", "broker-a", 0);
+    let sender = Sender { cluster: &cluster, queue, attempts };
+    sender.check().await;
+    cluster.assert_healthy();
+}

@@ -1,6 +1,6 @@
 //! A disk that can be filled.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,10 +31,10 @@ impl Disk {
         self.dir.path()
     }
 
-    /// Writes a file of so many bytes, or as many as fit.
+    /// Writes so many bytes to a file, behind what it has, or as many as fit.
     pub fn fill(&self, bytes: usize) -> PathBuf {
         let path = self.path().join("ballast");
-        let mut file = File::create(&path).unwrap();
+        let mut file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
         let piece = vec![1; 64 << 10];
         for _ in 0..bytes.div_ceil(piece.len()) {
             if file.write_all(&piece).is_err() {
