@@ -54,7 +54,14 @@ impl Boundary {
     }
 
     fn current(&self) -> io::Result<Option<Stored>> {
-        let newest = self.checkpoints.newest()?;
+        let newest = match self.checkpoints.newest() {
+            // It was recorded here, of a log that is here: only one that is ahead of the log is needed to start.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData && !self.is_ahead()? => {
+                tracing::error!(%error, "the newest checkpoint is damaged: the log cannot be trimmed to it");
+                None
+            }
+            newest => newest?,
+        };
         let last = self.log.last().map(|id| id.index);
         if let Some(ahead) = newest.filter(|stored| Some(stored.log_id.index) > last) {
             // Installed from a peer; the log is about to start over behind it.
@@ -64,6 +71,14 @@ impl Boundary {
             Some(_) => self.checkpoints.load(self.log.min_physical_offset()),
             None => Ok(None),
         }
+    }
+}
+
+impl Boundary {
+    /// Whether the newest checkpoint lies behind the log's end.
+    fn is_ahead(&self) -> io::Result<bool> {
+        let newest = self.checkpoints.list()?.pop();
+        Ok(newest.is_some_and(|physical_offset| self.log.next_physical_offset() < physical_offset))
     }
 }
 

@@ -112,3 +112,22 @@ async fn what_nobody_reads_is_mended() {
     }
     same_logs(cluster).await;
 }
+
+/// The newest checkpoint is for trimming the log, and for replicas that are far behind: nobody needs it to start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_checkpoint_keeps_nobody_from_starting() {
+    let (mut cluster, queue, bodies) = filled("0").await;
+    let at = (cluster.leader().await + 1) % 3;
+    cluster.replicas[at].process.stop().await;
+    let dir = std::fs::read_dir(cluster.replicas[at].store.join("checkpoints")).unwrap();
+    let newest = dir.map(|entry| entry.unwrap().path()).max().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[50] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    cluster.restart(at);
+    cluster.serves(at).await;
+    cluster.caught_up(at).await;
+    assert!(wire::pull_from(&cluster.remote, cluster.replicas[at].addr, &queue, 0).await == bodies);
+    assert!(cluster.replicas[at].process.output().contains("the newest checkpoint is damaged"));
+    same_logs(cluster).await;
+}
