@@ -331,27 +331,33 @@ async fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     copied.status.success().then_some(()).with_context(|| format!("cannot copy {}: {words}", from.display()))
 }
 
+/// What came of damages, by what the files are for, as Markdown.
+pub fn table<'a>(made: impl Iterator<Item = &'a Made>) -> String {
+    let mut kinds: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
+    for made in made {
+        let nth = match made.came {
+            Came::Refused(_) => 0,
+            Came::Mended(_) => 1,
+            Came::Rebuilt(_) => 2,
+            Came::Harmless => 3,
+        };
+        kinds.entry(&made.kind).or_default()[nth] += 1;
+    }
+    let mut text = String::from(
+        "| file | damaged | does not start | mended | rebuilt | harmless |\n|---|---:|---:|---:|---:|---:|\n",
+    );
+    for kind in KINDS {
+        let [refused, mended, rebuilt, harmless] = kinds.get(kind).copied().unwrap_or_default();
+        let all = refused + mended + rebuilt + harmless;
+        let _ = writeln!(text, "| {kind} | {all} | {refused} | {mended} | {rebuilt} | {harmless} |");
+    }
+    text
+}
+
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut kinds: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
-        for made in &self.made {
-            let nth = match made.came {
-                Came::Refused(_) => 0,
-                Came::Mended(_) => 1,
-                Came::Rebuilt(_) => 2,
-                Came::Harmless => 3,
-            };
-            kinds.entry(&made.kind).or_default()[nth] += 1;
-        }
-        let mut text = String::from(
-            "| file | damaged | does not start | mended | rebuilt | harmless |\n|---|---:|---:|---:|---:|---:|\n",
-        );
-        for kind in KINDS {
-            let [refused, mended, rebuilt, harmless] = kinds.get(kind).copied().unwrap_or_default();
-            let all = refused + mended + rebuilt + harmless;
-            writeln!(text, "| {kind} | {all} | {refused} | {mended} | {rebuilt} | {harmless} |")?;
-        }
-        writeln!(f, "# Damage, seed {}\n\n{} violations\n\n{text}", self.seed, self.violation_count)?;
+        let table = table(self.made.iter());
+        writeln!(f, "# Damage, seed {}\n\n{} violations\n\n{table}", self.seed, self.violation_count)?;
         self.violations.iter().try_for_each(|violation| writeln!(f, "- {violation}"))
     }
 }

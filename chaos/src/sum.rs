@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 
+use serde::de::DeserializeOwned;
+
+use crate::damage;
 use crate::report::{percentiles, words};
 use crate::run::{Outcome, Verdict};
 
@@ -13,24 +16,33 @@ use crate::run::{Outcome, Verdict};
 ///
 /// Errors: there is none, or one cannot be read.
 pub fn sum(dir: &Path) -> anyhow::Result<(String, bool)> {
-    let mut outcomes = Vec::new();
-    for path in outcomes_below(dir)? {
-        let bytes = std::fs::read(&path)?;
-        let outcome: Outcome =
-            serde_json::from_slice(&bytes).with_context(|| format!("{} is no outcome", path.display()))?;
-        outcomes.push(outcome);
-    }
-    ensure!(!outcomes.is_empty(), "there is no outcome.json below {}", dir.display());
+    let mut outcomes: Vec<Outcome> = read_all(dir, "outcome.json")?;
+    let damages: Vec<damage::Outcome> = read_all(dir, "damage.json")?;
+    ensure!(!outcomes.is_empty() || !damages.is_empty(), "no run has ended below {}", dir.display());
     outcomes.sort_by_key(|outcome| (outcome.mix.clone(), outcome.seed));
-    Ok((told(&outcomes), outcomes.iter().any(|outcome| outcome.verdict == Verdict::Failed)))
+    let mut text = String::new();
+    if !outcomes.is_empty() {
+        text += &told(&outcomes);
+    }
+    if !damages.is_empty() {
+        let violations: usize = damages.iter().map(|outcome| outcome.violation_count).sum();
+        let runs = damages.len();
+        let _ = writeln!(text, "\nDamage of files, in {runs} runs: {violations} violations.\n");
+        text += &damage::table(damages.iter().flat_map(|outcome| &outcome.made));
+    }
+    let failed = outcomes.iter().any(|outcome| outcome.verdict == Verdict::Failed)
+        || damages.iter().any(|outcome| outcome.violation_count > 0);
+    Ok((text, failed))
 }
 
-fn outcomes_below(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// Those of all runs below a directory.
+fn read_all<T: DeserializeOwned>(dir: &Path, name: &str) -> anyhow::Result<Vec<T>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let path = entry?.path().join("outcome.json");
+        let path = entry?.path().join(name);
         if path.exists() {
-            found.push(path);
+            let told = serde_json::from_slice(&std::fs::read(&path)?);
+            found.push(told.with_context(|| format!("{} is no outcome", path.display()))?);
         }
     }
     Ok(found)
