@@ -54,13 +54,13 @@ pub struct Timing {
 }
 
 impl Default for Timing {
-    /// 50 ms, 250-450 ms: a failover takes about 0.8 s, and a replica may be starved of CPU for 0.4 s
+    /// 50 ms, 200-400 ms: a failover takes about 0.7 s, and a replica may be starved of CPU for 0.35 s
     /// before it is deposed.
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(50),
-            election_min: Duration::from_millis(250),
-            election_max: Duration::from_millis(450),
+            election_min: Duration::from_millis(200),
+            election_max: Duration::from_millis(400),
         }
     }
 }

@@ -26,6 +26,7 @@ mod codec;
 mod entry;
 mod flusher;
 mod hard_state;
+mod heard;
 mod leadership;
 mod lease;
 mod log_store;

@@ -21,6 +21,7 @@ use crate::checkpoints::Checkpoints;
 use crate::config::ReplicaConfig;
 use crate::flusher::Flusher;
 use crate::hard_state::HardState;
+use crate::heard::Heard;
 use crate::leadership::{has_lease, watch_leadership};
 use crate::lease::{Leases, leases};
 use crate::log_store::LogStore;
@@ -78,6 +79,7 @@ struct Inner {
     trimming: tokio::sync::Mutex<()>,
     leadership: watch::Receiver<Leadership>,
     applied: watch::Receiver<Option<LogId>>,
+    heard: Heard,
     running: tokio::sync::Mutex<Option<Running>>,
 }
 
@@ -155,6 +157,12 @@ impl Node {
             return inner.leadership.borrow().ready;
         }
         inner.leadership.borrow().ready && has_lease(&inner.raft, inner.config.timing.election_max)
+    }
+
+    /// Whether a leader was heard of so lately that it is likely to answer what is passed on to it. One that is frozen, or
+    /// cut off, is followed until another is elected.
+    pub fn hears_leader(&self) -> bool {
+        self.inner.heard.within(self.inner.config.timing.election_min)
     }
 
     /// The last applied entry, now and whenever it changes.
@@ -386,7 +394,8 @@ impl Inner {
             .map_err(|error| failed(&error))?;
 
         let room = Room::new(log.clone());
-        let served = Served::new(raft.clone(), room.clone(), us.clone(), lease);
+        let heard = Heard::new();
+        let served = Served::new(raft.clone(), room.clone(), us.clone(), heard.clone(), lease);
         let server = PeerServer::start(listener, Arc::new(served));
         let (tell_leadership, leadership) = watch::channel(Leadership::default());
         let mut watching = JoinSet::new();
@@ -408,6 +417,7 @@ impl Inner {
             trimming: tokio::sync::Mutex::default(),
             leadership,
             applied,
+            heard,
             running: tokio::sync::Mutex::new(Some(running)),
         })
     }

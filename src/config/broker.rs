@@ -220,7 +220,7 @@ impl Configured for BrokerConfig {
         Setting {
             key: "election_min_ms",
             kind: Kind::Millis { min: 50, max: 60_000 },
-            default: Initial::Text("250"),
+            default: Initial::Text("200"),
             scope: Scope::Process,
             effect: "Lower bound of the random part of the silence after which a follower stands for election. At \
                      least three times `heartbeat_ms`. The whole silence is `election_max_ms` and this part.",
@@ -230,10 +230,10 @@ impl Configured for BrokerConfig {
         Setting {
             key: "election_max_ms",
             kind: Kind::Millis { min: 51, max: 120_000 },
-            default: Initial::Text("450"),
+            default: Initial::Text("400"),
             scope: Scope::Process,
             effect: "Upper bound of that random part, and the leader's lease. More than `election_min_ms`. The \
-                     default replaces a dead leader in about 0.8 s, and lets a busy one be silent for 0.4 s.",
+                     default replaces a dead leader in about 0.7 s, and lets a busy one be silent for 0.35 s.",
             rocketmq: Counterpart::None,
             set: |config, value| config.timing.election_max = Duration::from_millis(value.number()),
         },
@@ -520,8 +520,8 @@ mod tests {
             (&[node, ("vip_port", "true"), ("listen", "10.0.0.1:2")], "vip_port is \"true\" (flag --vip-port): there is no port two below the one of 10.0.0.1:2".to_owned()),
             (&[node, ("vip_port", "true"), ("peer_listen", "10.0.0.1:10909")], "vip_port is \"true\" (flag --vip-port): port 10909, two below clients' port, is the one for peers".to_owned()),
             (&[node, ("segment_bytes", "5238784")], "segment_bytes is \"5238784\" (flag --segment-bytes): must be at least 5 MiB: 1 MiB more than max_message_bytes, which is 4 MiB (default)".to_owned()),
-            (&[node, ("heartbeat_ms", "100")], "election_min_ms is \"250\" (default): must be at least 3 times heartbeat_ms, which is 100 (flag --heartbeat-ms)".to_owned()),
-            (&[node, ("election_max_ms", "250")], "election_max_ms is \"250\" (flag --election-max-ms): must be more than election_min_ms, which is 250 (default)".to_owned()),
+            (&[node, ("heartbeat_ms", "100")], "election_min_ms is \"200\" (default): must be at least 3 times heartbeat_ms, which is 100 (flag --heartbeat-ms)".to_owned()),
+            (&[node, ("election_max_ms", "200")], "election_max_ms is \"200\" (flag --election-max-ms): must be more than election_min_ms, which is 200 (default)".to_owned()),
         ] {
             let refused = flags(&[&[("replica", THREE)], settings].concat()).unwrap_err();
             assert_eq!(refused.to_string(), expect);

@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use trireme_planted::{self as planted, Defect};
+use trireme_raft::node::Leadership;
 use trireme_remoting::{Frame, InvokeError, Responder, response};
 
 use super::{Refusal, dispatch, plain};
@@ -29,6 +31,8 @@ const NOT_DONE: &str = "TRIREME_NOT_DONE";
 pub const MAX_WAITING: usize = 16_384;
 /// A leader that is asked has so long to answer, at least. One that is not heard of for so long may stand still.
 const SILENT_FOR: Duration = Duration::from_secs(2);
+/// Who led has so long for its answers when another one leads.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 /// Between two tries to reach a leader that is known but does not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 /// Before this replica is tried again that leads but takes nothing: it has only just been elected, or hands
@@ -99,11 +103,14 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
             answer.ext.set(NOT_DONE, true);
             return responder.reply(answer);
         }
-        if let Some(addr) = other {
+        // One that is not heard of may stand still: what is not sent to it is not done, and the next leader can be asked.
+        let is_heard = shared.node.hears_leader();
+        if let Some(addr) = other.filter(|_| is_heard) {
             let copy = marked(request.clone(), Some(born_host(&request, &responder)));
             let asked = Instant::now();
             let left = deadline.saturating_duration_since(asked).max(SILENT_FOR);
-            match shared.remote.invoke(&addr, copy, left).await {
+            let answer = shared.remote.invoke(&addr, copy, left);
+            match unless_replaced(answer, shared.node.leadership(), now.leader).await {
                 Ok(answer) if answer.ext.contains(NOT_DONE) => {}
                 Ok(answer) => return pass_back(answer, &addr, responder),
                 // Never reached it, so it was not done.
@@ -134,6 +141,7 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
             _ if shared.node.leads() => Instant::now() + COME_BACK_AFTER,
             // Ready, but out of touch with its group.
             _ if now.ready => Instant::now() + RETRY_EVERY,
+            Some(_) if !is_heard => Instant::now() + COME_BACK_AFTER,
             Some(_) => Instant::now() + RETRY_EVERY,
             _ => deadline,
         };
@@ -143,6 +151,31 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
             },
             () = tokio::time::sleep_until(next_try.min(deadline)) => {}
         }
+    }
+}
+
+/// The answer of who led; or that there is none, soon after another one leads. One that handed over answers still, one that
+/// stands still does not.
+async fn unless_replaced(
+    answer: impl Future<Output = Result<Frame, InvokeError>>,
+    mut leadership: watch::Receiver<Leadership>,
+    led: Option<u64>,
+) -> Result<Frame, InvokeError> {
+    let replaced = async {
+        let another = leadership.wait_for(|now| now.leader.is_some() && now.leader != led).await.is_ok();
+        match another {
+            true => tokio::time::sleep(LAST_WORDS).await,
+            // The replica stops.
+            false => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        answer = answer => answer,
+        () = replaced => Err(InvokeError::Timeout {
+            addr: format!("replica {}, which led", led.unwrap_or_default()),
+            code: 0,
+            after: LAST_WORDS,
+        }),
     }
 }
 

@@ -17,10 +17,11 @@ use super::{Instance, Signals};
 use crate::route::clock_ms;
 
 /// How often silence is measured.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(50);
 
-/// How long a sign of life may take. Together with the silence before it about a second.
-const SIGN_OF_LIFE: Duration = Duration::from_millis(600);
+/// How long a sign of life may take. Together with the silence before it about as long as a group needs to elect another
+/// leader: who looked for one before that would wait for it.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(400);
 
 /// Watches over the replicas of all groups, until the instance ends.
 pub(super) async fn watch(instance: Weak<Instance>, signals: Arc<Signals>) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How long a replica that owes an answer may be silent before it is asked whether it is alive: an answer that
 /// should come at once, or one that it may hold back.
-const URGENT_SILENCE_MS: u64 = 400;
+const URGENT_SILENCE_MS: u64 = 300;
 const HELD_SILENCE_MS: u64 = 5_000;
 
 /// Milliseconds since this process first asked. Never goes back.

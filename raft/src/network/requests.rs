@@ -90,6 +90,9 @@ async fn answer(served: &Served, message: Message) -> io::Result<Outgoing> {
                 return Err(wire::invalid("entries do not belong on this lane"));
             }
             let reply = heartbeat(&served.raft, request).await?;
+            if matches!(reply, AppendReply::Flushed(_)) {
+                served.heard.note();
+            }
             Ok(Outgoing::new(kind, id, &reply, Vec::new()))
         }
         Kind::Transfer => {

@@ -19,6 +19,7 @@ use super::link::Caller;
 use super::requests::{bulk, control, snapshot};
 use super::wire::{self, Hello, HelloReply, Kind, Lane, Outgoing};
 use crate::adapter::Adapter;
+use crate::heard::Heard;
 use crate::lease::Lease;
 use crate::room::Room;
 use crate::types::{NodeId, TypeConfig};
@@ -37,13 +38,15 @@ pub struct Served {
     pub raft: Raft<TypeConfig, Adapter>,
     pub room: Room,
     pub us: Caller,
+    /// Told of each heartbeat that is accepted.
+    pub heard: Heard,
     _lease: Lease,
 }
 
 impl Served {
     /// What connections work on.
-    pub fn new(raft: Raft<TypeConfig, Adapter>, room: Room, us: Caller, lease: Lease) -> Self {
-        Self { raft, room, us, _lease: lease }
+    pub fn new(raft: Raft<TypeConfig, Adapter>, room: Room, us: Caller, heard: Heard, lease: Lease) -> Self {
+        Self { raft, room, us, heard, _lease: lease }
     }
 }
 
