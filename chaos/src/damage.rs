@@ -271,8 +271,11 @@ impl Said {
         Ok(Self { log: log.to_owned(), from: fs::read(log)?.len() })
     }
 
+    /// Without the directory of the run: reports are kept, and read elsewhere.
     fn text(&self) -> anyhow::Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(&self.log)?[self.from..]).into_owned())
+        let text = String::from_utf8_lossy(&fs::read(&self.log)?[self.from..]).into_owned();
+        let dir = self.log.parent().map(|dir| format!("{}/", dir.display())).unwrap_or_default();
+        Ok(text.replace(&dir, ""))
     }
 
     /// The last line with one of these.
