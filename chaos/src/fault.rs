@@ -18,6 +18,8 @@ use crate::world::{CLIENT, Canary, Cluster, GROUP, HostNo, Link, NAMESRVS, REPLI
 
 /// Who can sync at all does so within this.
 const SYNCS_WITHIN: Duration = Duration::from_secs(3);
+/// Whoever fills a disk looks so often whether there is room again.
+const TAKES_EVERY: Duration = Duration::from_millis(200);
 /// So often the lead is asked for; each time something else may come between.
 const ASKS: usize = 3;
 
@@ -336,11 +338,16 @@ impl Fault {
                 self.on_network(cluster, &ways, link).await
             }
             Action::DiskFull => {
+                // Replicas give up room that they have kept; that is taken, too.
+                let over = Instant::now() + self.lasts;
                 let mut taken = 0;
-                for at in victims {
-                    taken += cluster.replicas[*at].disk.fill()?;
+                while Instant::now() < over {
+                    taken = 0;
+                    for at in victims {
+                        taken += cluster.replicas[*at].disk.fill()?;
+                    }
+                    sleep(TAKES_EVERY.min(over.saturating_duration_since(Instant::now()))).await;
                 }
-                sleep(self.lasts).await;
                 let mut is_full = true;
                 for at in victims {
                     is_full &= cluster.replicas[*at].disk.free()? < 1 << 20;

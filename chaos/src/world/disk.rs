@@ -57,10 +57,10 @@ impl Disk {
         self.mount().await
     }
 
-    /// Takes all free room. Returns how much that was.
+    /// Takes all free room, also what somebody gave back since the last time. Returns how much is taken.
     pub fn fill(&self) -> anyhow::Result<u64> {
-        let ballast = File::create(self.ballast())?;
-        let (mut taken, mut piece) = (0, 1 << 30);
+        let ballast = File::options().create(true).append(true).open(self.ballast())?;
+        let (mut taken, mut piece) = (ballast.metadata()?.len(), 1 << 30);
         // Ever smaller pieces, until not even a block is left.
         while piece >= 4096 {
             match fallocate(&ballast, FallocateFlags::empty(), taken, piece) {
