@@ -96,10 +96,6 @@ impl CommitLog {
         while at < end {
             let frames = self.read(index, u64::MAX, (end - at).min(BLOCK))?;
             let Some(last) = frames.last() else { return Ok(()) };
-            let next_segment = range.start / self.options.segment_bytes + 1;
-            if next_segment * self.options.segment_bytes <= last.physical_offset {
-                return Ok(());
-            }
             at = last.physical_offset + last.frame.len() as u64;
             index = last.id.index + 1;
         }
