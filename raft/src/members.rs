@@ -5,11 +5,12 @@
 //! leader began and did not live to end, the next one ends when it is asked the same again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use tokio::time::Instant;
 
 use crate::network::{self, probe};
@@ -84,6 +85,13 @@ impl Node {
             (*node, found)
         };
         stored.membership().nodes().map(member).collect()
+    }
+
+    /// Where clients reach a replica that belongs to the group, if the membership has that.
+    pub fn client_addr_of(&self, node: NodeId) -> Option<SocketAddr> {
+        let metrics = self.raft().server_metrics();
+        let stored = metrics.borrow_watched().membership_config.clone();
+        stored.membership().get_node(&node)?.client_addr()?.parse().ok()
     }
 
     /// Takes a replica into the group that this one leads, as a learner, if it does not belong to it yet. It must run, wait
@@ -205,6 +213,14 @@ fn answered<T>(
     match outcome {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(ChangeError::NotLeader),
+        // It was written, and may still be committed by the next leader.
+        Ok(Err(RaftError::APIError(error @ ClientWriteError::LogEntryDiscarded(_)))) => {
+            Err(ChangeError::Unknown(error.to_string()))
+        }
+        // One that another leader began is not committed yet, as after a failover.
+        Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+            error @ ChangeMembershipError::InProgress(_),
+        )))) => Err(ChangeError::Unknown(error.to_string())),
         Ok(Err(RaftError::APIError(error))) => refused(error.to_string()),
         Ok(Err(RaftError::Fatal(error))) => Err(ChangeError::Unknown(error.to_string())),
         Err(_) => Err(ChangeError::Unknown(format!("not committed within {CHANGED_WITHIN:?}"))),

@@ -10,6 +10,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Config, Instant, Raft, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::futures::Notified;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use trireme_commitlog::{CommitLog, LogId};
@@ -163,6 +164,11 @@ impl Node {
     /// cut off, is followed until another is elected.
     pub fn hears_leader(&self) -> bool {
         self.inner.heard.within(self.inner.config.timing.election_min)
+    }
+
+    /// The next heartbeat of a leader, counted from when the future is enabled or first polled.
+    pub fn next_heartbeat(&self) -> Notified<'_> {
+        self.inner.heard.next()
     }
 
     /// The last applied entry, now and whenever it changes.

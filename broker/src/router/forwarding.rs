@@ -5,6 +5,7 @@
 //! is tried again; what may have been done is answered "unknown", and the client decides.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,10 +63,15 @@ pub fn marked(mut request: Frame, born_host: Option<SocketAddr>) -> Frame {
 /// Where the leader takes requests; `None` if there is none or it is us.
 pub fn leader(shared: &Shared) -> Option<String> {
     let leader = shared.node.leadership().borrow().leader?;
-    if leader == shared.config.node {
+    other(shared, leader)
+}
+
+/// Where a replica takes requests that is not this one.
+fn other(shared: &Shared, node: u64) -> Option<String> {
+    if node == shared.config.node {
         return None;
     }
-    members::replicas(shared).get(&leader).map(SocketAddr::to_string)
+    members::addr_of(shared, node).map(|addr| addr.to_string())
 }
 
 /// Passes a request on to the leader and its answer back, waiting for a leader if there is none.
@@ -96,7 +102,7 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
             }
             return;
         }
-        let other = leader(shared);
+        let other = now.leader.and_then(|leader| other(shared, leader));
         if passed_on_already && (other.is_some() || Instant::now() >= deadline) {
             let mut answer = Frame::response(response::SERVICE_NOT_AVAILABLE)
                 .with_remark("this replica does not lead its group any more");
@@ -104,6 +110,8 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
             return responder.reply(answer);
         }
         // One that is not heard of may stand still: what is not sent to it is not done, and the next leader can be asked.
+        let mut heartbeat = pin!(shared.node.next_heartbeat());
+        heartbeat.as_mut().enable();
         let is_heard = shared.node.hears_leader();
         if let Some(addr) = other.filter(|_| is_heard) {
             let copy = marked(request.clone(), Some(born_host(&request, &responder)));
@@ -141,14 +149,14 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
             _ if shared.node.leads() => Instant::now() + COME_BACK_AFTER,
             // Ready, but out of touch with its group.
             _ if now.ready => Instant::now() + RETRY_EVERY,
-            Some(_) if !is_heard => Instant::now() + COME_BACK_AFTER,
-            Some(_) => Instant::now() + RETRY_EVERY,
+            Some(_) if is_heard => Instant::now() + RETRY_EVERY,
             _ => deadline,
         };
         tokio::select! {
             changed = leadership.changed() => if changed.is_err() {
                 return Refusal::new(response::SERVICE_NOT_AVAILABLE, "the replica is stopping").reply(responder);
             },
+            () = heartbeat, if !is_heard => {}
             () = tokio::time::sleep_until(next_try.min(deadline)) => {}
         }
     }

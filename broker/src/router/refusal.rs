@@ -5,6 +5,7 @@ use std::future::Future;
 use trireme_remoting::{FieldError, Frame, Responder, response};
 
 use crate::names::NameError;
+use crate::replica::Shared;
 use crate::sequencer::SubmitError;
 
 /// A refused request.
@@ -20,6 +21,16 @@ impl Refusal {
     /// A refusal.
     pub fn new(code: i32, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
+    }
+
+    /// Refuses a request that names another broker group than this replica's, or none.
+    pub fn unless_of(shared: &Shared, group: Option<&str>) -> Result<(), Self> {
+        let ours = &shared.config.group;
+        if group == Some(ours) {
+            return Ok(());
+        }
+        let reason = format!("this is a replica of {ours}, not of {}", group.unwrap_or("no group"));
+        Err(Self::new(response::INVALID_PARAMETER, reason))
     }
 
     /// Answers with it.

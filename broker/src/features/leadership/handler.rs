@@ -71,11 +71,9 @@ fn successor(shared: &Shared, request: &Frame) -> Result<u64, Refusal> {
     let header = ElectMasterRequest::from_ext(&request.ext)?;
     let invalid = |reason: String| Refusal::new(response::INVALID_PARAMETER, reason);
     let group = &shared.config.group;
-    if header.broker_name.is_some_and(|name| name != group) {
-        return Err(invalid(format!(
-            "this is a replica of {group}, not of {}",
-            header.broker_name.unwrap_or("")
-        )));
+    // RocketMQ's tools need not name it.
+    if header.broker_name.is_some() {
+        Refusal::unless_of(shared, header.broker_name)?;
     }
     let replicas = members::replicas(shared);
     let nodes = || replicas.keys().map(u64::to_string).collect::<Vec<_>>().join(", ");

@@ -29,6 +29,12 @@ pub fn replicas(shared: &Shared) -> BTreeMap<u64, SocketAddr> {
     members.into_iter().filter_map(addr).collect()
 }
 
+/// Where clients reach one of them.
+pub fn addr_of(shared: &Shared, node: u64) -> Option<SocketAddr> {
+    let told = shared.config.replicas.get(&node).map(|replica| replica.broker);
+    told.or_else(|| shared.node.client_addr_of(node))
+}
+
 /// What shall be.
 #[derive(Clone, Debug)]
 struct Wanted {
@@ -76,11 +82,7 @@ pub fn change(shared: &Arc<Shared>, request: Frame, responder: Responder) {
 fn wanted(shared: &Shared, request: &Frame) -> Result<Wanted, Refusal> {
     let header = ChangeReplicasRequest::from_ext(&request.ext)?;
     let invalid = |reason: String| Refusal::new(response::INVALID_PARAMETER, reason);
-    let group = &shared.config.group;
-    if header.broker_name != Some(group) {
-        let other = header.broker_name.unwrap_or("");
-        return Err(invalid(format!("this is a replica of {group}, not of {other}")));
-    }
+    Refusal::unless_of(shared, header.broker_name)?;
     let node = |id: i64| match u64::try_from(id) {
         Ok(node) if node > 0 => Ok(node),
         _ => Err(invalid(format!("{id} is no number of a replica: they begin at 1"))),
@@ -129,8 +131,10 @@ async fn step(shared: &Shared, wanted: &Wanted) -> Result<Step, ChangeError> {
     }
     if let Some(Added { node: add, client_addr, peer_addr }) = &wanted.add {
         node.take_in(*add, peer_addr, client_addr).await?;
-        learned = node.learned(*add);
-        let votes = node.members().get(add).is_some_and(|member| member.votes);
+        let (asked, add) = (node.clone(), *add);
+        // Where its last entry lies may have to be read.
+        learned = tokio::task::spawn_blocking(move || asked.learned(add)).await.ok().flatten();
+        let votes = node.members().get(&add).is_some_and(|member| member.votes);
         if !votes && !learned.is_some_and(Learned::is_enough) {
             return Ok(Step { is_done: false, learned });
         }

@@ -6,5 +6,5 @@
 mod handler;
 mod task;
 
-pub use handler::{change, replicas};
+pub use handler::{addr_of, change, replicas};
 pub use task::run;

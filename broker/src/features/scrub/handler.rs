@@ -31,13 +31,9 @@ pub fn read_log(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
 
 fn wanted(shared: &Shared, request: &Frame) -> Result<u64, Refusal> {
     let header = ReadLogRequest::from_ext(&request.ext)?;
-    let invalid = |reason: String| Refusal::new(response::INVALID_PARAMETER, reason);
-    let group = &shared.config.group;
-    if header.broker_name != Some(group) {
-        let other = header.broker_name.unwrap_or("");
-        return Err(invalid(format!("this is a replica of {group}, not of {other}")));
-    }
-    u64::try_from(header.physical_offset).map_err(|_| invalid("physical offsets begin at 0".to_owned()))
+    Refusal::unless_of(shared, header.broker_name)?;
+    let invalid = |_| Refusal::new(response::INVALID_PARAMETER, "physical offsets begin at 0");
+    u64::try_from(header.physical_offset).map_err(invalid)
 }
 
 fn frame_at(shared: &Shared, at: u64) -> Result<Option<bytes::Bytes>, ReadError> {
