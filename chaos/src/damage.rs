@@ -14,16 +14,16 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 use trireme_client::MessageQueue;
-use trireme_remoting::headers::{PULL_SUBSCRIPTION, PullRequest};
-use trireme_remoting::message::StoredMessages;
-use trireme_remoting::{Client, Frame, RequestCode, response};
+use trireme_remoting::Client;
 
 use crate::check::Violations;
 use crate::check::logs::{self, Contents, Log};
 use crate::history::Id;
 use crate::load::Load;
-use crate::mutate::{KINDS, Target};
+pub use crate::mutate::KINDS;
+use crate::mutate::Target;
 use crate::run::Plan;
+use crate::wire;
 use crate::world::{Cluster, Options, Replica, Status};
 
 /// Before the damage, messages are sent for so long.
@@ -117,11 +117,8 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     while Instant::now() < deadline {
         fs::remove_dir_all(&store)?;
         copy(&pristine, &store).await?;
-        let target = Target::draw(&store, log_end, &mut random)?;
+        let target = Target::draw(&store, &plan.only, log_end, &mut random)?;
         let mutation = target.mutation(&mut random);
-        if !plan.only.is_empty() && !target.kind.starts_with(&plan.only) {
-            continue;
-        }
         if !mutation.apply(&target.path)? {
             continue;
         }
@@ -295,37 +292,8 @@ impl Said {
 
 /// All messages of a queue, as one replica gives them.
 async fn pull(remote: &Client, addr: SocketAddr, queue: &MessageQueue) -> Result<Vec<Id>, String> {
-    let mut found = Vec::new();
-    let deadline = Instant::now() + SERVES_WITHIN;
-    loop {
-        let header = PullRequest {
-            consumer_group: "damage",
-            topic: &queue.topic,
-            queue_id: queue.queue_id,
-            queue_offset: found.len() as i64,
-            max_msg_nums: 1024,
-            sys_flag: PULL_SUBSCRIPTION,
-            subscription: Some("*"),
-            ..PullRequest::default()
-        };
-        let request = Frame::request(RequestCode::PullMessage).with_ext(header.to_ext());
-        let answer = remote.invoke(&addr.to_string(), request, Duration::from_secs(5)).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        match answer.code {
-            response::SUCCESS => {
-                for message in StoredMessages::new(&answer.body.to_bytes()) {
-                    let message = message.map_err(|error| format!("at {}: {error}", found.len()))?;
-                    if message.queue_offset != found.len() as i64 {
-                        return Err(format!("{} where {} is", message.queue_offset, found.len()));
-                    }
-                    found.push(Id::of(message.body)?);
-                }
-            }
-            response::PULL_NOT_FOUND => return Ok(found),
-            response::PULL_RETRY_IMMEDIATELY if Instant::now() < deadline => sleep(LOOK_EVERY).await,
-            code => return Err(format!("code {code} at {}: {:?}", found.len(), answer.remark)),
-        }
-    }
+    let bodies = wire::pull_from(remote, addr, queue, 0).await?;
+    bodies.iter().map(|body| Id::of(body)).collect()
 }
 
 async fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -14,6 +14,7 @@ pub mod mix;
 pub mod outcome;
 pub mod run;
 pub mod sum;
+pub mod wire;
 pub mod world;
 
 mod chart;

@@ -115,9 +115,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// Draws a kind of which there are files, then one of these. `log_end` is where the commit log ends.
-    pub fn draw(store: &Path, log_end: u64, random: &mut StdRng) -> anyhow::Result<Self> {
-        let files = all(store, log_end)?;
+    /// Draws a kind of which there are files, one whose name begins so, then one of these. `log_end` is where the commit log
+    /// ends.
+    pub fn draw(store: &Path, only: &str, log_end: u64, random: &mut StdRng) -> anyhow::Result<Self> {
+        let mut files = all(store, log_end)?;
+        files.retain(|file| file.kind.starts_with(only));
         let kinds: Vec<&str> =
             KINDS.into_iter().filter(|kind| files.iter().any(|file| file.kind == *kind)).collect();
         let kind = *kinds.choose(random).context("a store without files")?;

@@ -62,10 +62,12 @@ pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
         print!("{told}");
         return Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS });
     }
-    let known = args.mix.fault_names();
-    let draws = !matches!(args.mix, Mix::None | Mix::Damage);
-    if draws && !known.iter().any(|name| name.starts_with(&args.only)) {
-        anyhow::bail!("the mix {} has no fault {:?}; it has {known:?}", args.mix, args.only);
+    let known = match args.mix {
+        Mix::Damage => damage::KINDS.map(str::to_owned).into(),
+        mix => mix.fault_names(),
+    };
+    if args.mix != Mix::None && !known.iter().any(|name| name.starts_with(&args.only)) {
+        anyhow::bail!("the mix {} has nothing that begins with {:?}; it has {known:?}", args.mix, args.only);
     }
     let name = format!("{}-{}", args.mix, args.seed);
     let dir = args.out.join(name);
@@ -90,23 +92,28 @@ pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
     };
     println!("seed {}, mix {}; all of it goes to {}", plan.seed, plan.mix, dir.display());
     let began = std::time::Instant::now();
-    if plan.mix == Mix::Damage {
-        return run_damage(&plan, args.keep).await;
-    }
-    let ran = run(&plan, |words| println!("{:7.1} s  {words}", began.elapsed().as_secs_f64())).await;
-    let outcome = match ran {
+    let tell = |words: &str| println!("{:7.1} s  {words}", began.elapsed().as_secs_f64());
+    let ran = match plan.mix {
+        Mix::Damage => run_damage(&plan, args.keep, tell).await,
+        _ => run_faults(&plan, args.keep, tell).await,
+    };
+    match ran {
         Err(error) if error.is::<Impossible>() => {
             eprintln!("trireme: {error:#}");
-            return Ok(SKIPPED.into());
+            Ok(SKIPPED.into())
         }
-        ran => ran?,
-    };
+        ran => ran,
+    }
+}
+
+async fn run_faults(plan: &Plan, keep: bool, tell: impl Fn(&str)) -> anyhow::Result<ExitCode> {
+    let outcome = run(plan, tell).await?;
     println!("{}", outcome.summary);
     outcome.invalid.iter().for_each(|why| println!("invalid: {why}"));
     outcome.violations.iter().for_each(|violation| println!("VIOLATION {violation}"));
-    let report = dir.join("report.md");
-    if outcome.verdict != Verdict::Failed && !args.keep {
-        remove_disks(&dir)?;
+    let report = plan.dir.join("report.md");
+    if outcome.verdict != Verdict::Failed && !keep {
+        remove_disks(&plan.dir)?;
     }
     let faults = outcome.faults.len();
     match outcome.verdict {
@@ -121,16 +128,8 @@ pub async fn run_chaos(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn run_damage(plan: &Plan, keep: bool) -> anyhow::Result<ExitCode> {
-    let began = std::time::Instant::now();
-    let ran = damage::run(plan, |words| println!("{:7.1} s  {words}", began.elapsed().as_secs_f64())).await;
-    let outcome = match ran {
-        Err(error) if error.is::<Impossible>() => {
-            eprintln!("trireme: {error:#}");
-            return Ok(SKIPPED.into());
-        }
-        ran => ran?,
-    };
+async fn run_damage(plan: &Plan, keep: bool, tell: impl Fn(&str)) -> anyhow::Result<ExitCode> {
+    let outcome = damage::run(plan, tell).await?;
     print!("{outcome}");
     if outcome.violation_count > 0 {
         return Ok(ExitCode::from(1));

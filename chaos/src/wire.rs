@@ -1,0 +1,85 @@
+//! Requests to one replica, without a client in between that would turn to another.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use trireme_client::MessageQueue;
+use trireme_remoting::headers::{PULL_SUBSCRIPTION, PullRequest, PullResponse};
+use trireme_remoting::message::{StoredMessage, StoredMessages};
+use trireme_remoting::{Client, Frame, RequestCode, response};
+
+/// More than a replica keeps a request that waits for a leader.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// What a replica says is there in a moment is there within this.
+const READABLE_WITHIN: Duration = Duration::from_secs(60);
+
+/// A request for the messages of a queue from `offset` on; it does not wait for any.
+pub fn pull_request(queue: &MessageQueue, offset: i64) -> Frame {
+    let header = PullRequest {
+        consumer_group: "straight",
+        topic: &queue.topic,
+        queue_id: queue.queue_id,
+        queue_offset: offset,
+        max_msg_nums: 1024,
+        sys_flag: PULL_SUBSCRIPTION,
+        subscription: Some("*"),
+        ..PullRequest::default()
+    };
+    Frame::request(RequestCode::PullMessage).with_ext(header.to_ext())
+}
+
+/// Bodies of a queue from `from` to its end, as one replica gives them. Each message must say itself that it lies where it
+/// was found, and be whole.
+///
+/// Errors: what is not so, or why they are not given.
+pub async fn pull_from(
+    client: &Client,
+    addr: SocketAddr,
+    queue: &MessageQueue,
+    from: i64,
+) -> Result<Vec<Bytes>, String> {
+    let mut found = Vec::new();
+    let deadline = Instant::now() + READABLE_WITHIN;
+    let mut next = from;
+    loop {
+        let answer = client.invoke(&addr.to_string(), pull_request(queue, next), ANSWER_WITHIN).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let header = PullResponse::from_ext(&answer.ext).map_err(|error| error.to_string());
+        match answer.code {
+            response::SUCCESS => {
+                let bytes = answer.body.to_bytes();
+                for message in StoredMessages::new(&bytes) {
+                    let message = message.map_err(|error| format!("at {next}: {error}"))?;
+                    is_there(&message, queue, next)?;
+                    found.push(bytes.slice_ref(message.body));
+                    next += 1;
+                }
+                let told = header?.next_begin_offset;
+                if told != next {
+                    return Err(format!("it goes on at {next}, {addr} says {told}"));
+                }
+            }
+            response::PULL_NOT_FOUND => {
+                let told = header?.max_offset;
+                return if told == next {
+                    Ok(found)
+                } else {
+                    Err(format!("it ends at {next}, {addr} says {told}"))
+                };
+            }
+            response::PULL_RETRY_IMMEDIATELY if Instant::now() < deadline => {}
+            code => return Err(format!("at {next}, from {addr}: code {code}: {:?}", answer.remark)),
+        }
+    }
+}
+
+fn is_there(message: &StoredMessage<'_>, queue: &MessageQueue, offset: i64) -> Result<(), String> {
+    message.verify_body().map_err(|error| format!("at {offset}: {error}"))?;
+    let place = (message.topic, message.queue_id, message.queue_offset);
+    if place == (&*queue.topic, queue.queue_id, offset) {
+        return Ok(());
+    }
+    Err(format!("a message says that it is at {place:?}, it was given for {offset}"))
+}
