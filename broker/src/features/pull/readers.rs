@@ -150,7 +150,7 @@ fn run(queue: &Queue) {
 fn load(shared: &Shared, responder: Responder, found: &Found) {
     for range in &found.ranges {
         if let Err(error) = scrub::load(shared, range.physical_offset, range.bytes) {
-            return respond::unreadable(responder, found, &error);
+            return respond::unreadable(shared, responder, found, &error);
         }
     }
     respond::in_memory(shared, responder, found);

@@ -29,7 +29,7 @@ pub fn in_memory(shared: &Shared, responder: Responder, found: &Found) {
     let slice = |range: &super::Range| log.slice(range.physical_offset, range.bytes);
     let mut body = match found.ranges.iter().map(slice).collect::<Result<Vec<_>, _>>() {
         Ok(slices) => slices,
-        Err(error) => return unreadable(responder, found, &error),
+        Err(error) => return unreadable(shared, responder, found, &error),
     };
     let body = match body.len() {
         0 => Body::Empty,
@@ -40,13 +40,10 @@ pub fn in_memory(shared: &Shared, responder: Responder, found: &Found) {
 }
 
 /// The queue says that the messages are there, and the log does not have them.
-pub fn unreadable(responder: Responder, found: &Found, error: &ReadError) {
-    if matches!(error, ReadError::Trimmed { .. }) {
-        // Just now, and the queue will know in a moment: whoever comes again is told where it starts.
-        return answer(responder, response::PULL_RETRY_IMMEDIATELY, found.from, found, Body::Empty);
-    }
-    if matches!(error, ReadError::Corrupt(_)) {
-        // Somebody is told that they are damaged, and they are about to be mended.
+pub fn unreadable(shared: &Shared, responder: Responder, found: &Found, error: &ReadError) {
+    // Trimmed just now: the queue will know in a moment, and whoever comes again is told where it starts. Damaged: it is
+    // about to be mended.
+    if matches!(error, ReadError::Trimmed { .. }) || shared.scrub.is_hopeful(error) {
         return answer(responder, response::PULL_RETRY_IMMEDIATELY, found.from, found, Body::Empty);
     }
     tracing::error!(from = found.from, %error, "messages cannot be read");
@@ -69,8 +66,7 @@ fn answer(responder: Responder, code: i32, next: i64, found: &Found, body: Body)
 
 /// The messages are there, and where they lie cannot be read.
 pub fn failed(shared: &Shared, responder: Responder, queue: QueueId, offset: i64, error: &Error) {
-    if matches!(error, Error::DamagedQueue { .. }) {
-        // Somebody is told, and it is about to be made again.
+    if shared.scrub.is_queue_hopeful(error) {
         let code = response::PULL_RETRY_IMMEDIATELY;
         let bounds = shared.queues.bounds(queue);
         let nothing = Found { code, from: offset, next: offset, bounds, ranges: Vec::new() };

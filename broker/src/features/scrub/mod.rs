@@ -13,8 +13,10 @@ mod queue;
 mod task;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -28,15 +30,36 @@ pub use handler::read_log;
 pub use mender::Mender;
 pub use task::run;
 
+/// Before what could not be mended is tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
 /// What is known of damage.
 #[derive(Debug, Default)]
 pub struct Scrub {
-    /// Physical offsets: where damage begins, and its exclusive end.
-    damaged: Mutex<BTreeMap<u64, u64>>,
-    /// Queue offsets: where a queue's units are damaged.
-    queues: Mutex<BTreeMap<QueueId, u64>>,
+    /// By the physical offset where it begins.
+    damaged: Mutex<BTreeMap<u64, Damaged>>,
+    /// By the queue.
+    queues: Mutex<BTreeMap<QueueId, DamagedQueue>>,
     found: Notify,
     scrubbed: AtomicU64,
+}
+
+/// Damage of the log.
+#[derive(Clone, Copy, Debug)]
+struct Damaged {
+    /// Its exclusive end, a physical offset.
+    to: u64,
+    /// How often nobody could mend it.
+    failures: u32,
+}
+
+/// Damage of a queue's units.
+#[derive(Clone, Copy, Debug)]
+struct DamagedQueue {
+    /// The queue offset where it begins.
+    from: u64,
+    /// When it could not be made again.
+    failed_at: Option<Instant>,
 }
 
 /// For people.
@@ -44,7 +67,7 @@ pub struct Scrub {
 pub struct Figures {
     /// Damaged ranges that are to be mended.
     pub damaged: usize,
-    /// Bytes that were looked at since then, in the background.
+    /// Bytes that were looked at in the background since the replica was started.
     pub scrubbed: u64,
 }
 
@@ -57,37 +80,70 @@ impl Scrub {
     /// Somebody came across damage; it is told, once, and mended soon.
     fn report(&self, error: &ReadError) {
         let ReadError::Corrupt(found) = error else { return };
-        let is_new = self.damaged.lock().insert(found.from, found.to).is_none();
-        if is_new {
-            tracing::error!(error = %found, "asking other replicas for what is damaged here");
-            self.found.notify_one();
-        }
+        let mut damaged = self.damaged.lock();
+        let Entry::Vacant(new) = damaged.entry(found.from) else { return };
+        new.insert(Damaged { to: found.to, failures: 0 });
+        drop(damaged);
+        tracing::error!(error = %found, "asking other replicas for what is damaged here");
+        self.found.notify_one();
     }
 
-    /// Somebody came across a damaged unit.
+    /// Whether what this is about is likely to be mended in a moment: nobody has tried in vain.
+    pub fn is_hopeful(&self, error: &ReadError) -> bool {
+        let ReadError::Corrupt(found) = error else { return false };
+        self.damaged.lock().get(&found.from).is_none_or(|damaged| damaged.failures == 0)
+    }
+
+    /// The same, of a queue.
+    pub fn is_queue_hopeful(&self, error: &queues::Error) -> bool {
+        let queues::Error::DamagedQueue { queue, .. } = error else { return false };
+        self.queues.lock().get(queue).is_none_or(|damaged| damaged.failed_at.is_none())
+    }
+
+    /// Somebody came across a damaged unit. What could not be made again is tried again now and then.
     fn report_queue(&self, error: &queues::Error) {
         let queues::Error::DamagedQueue { queue, queue_offset, .. } = error else { return };
-        let is_new = self.queues.lock().insert(*queue, *queue_offset).is_none();
-        if is_new {
-            tracing::warn!(%error, "making it again from the commit log");
-            self.found.notify_one();
+        let mut queues = self.queues.lock();
+        let is_known = queues
+            .get(queue)
+            .is_some_and(|known| known.failed_at.is_none_or(|at| at.elapsed() < RETRY_EVERY));
+        if is_known {
+            return;
+        }
+        queues.insert(*queue, DamagedQueue { from: *queue_offset, failed_at: None });
+        drop(queues);
+        tracing::warn!(%error, "making it again from the commit log");
+        self.found.notify_one();
+    }
+
+    fn damaged_queues(&self) -> Vec<(QueueId, u64)> {
+        let queues = self.queues.lock();
+        let untried = queues.iter().filter(|(_, damaged)| damaged.failed_at.is_none());
+        untried.map(|(queue, damaged)| (*queue, damaged.from)).collect()
+    }
+
+    fn was_made_again(&self, queue: QueueId, done: bool) {
+        let mut queues = self.queues.lock();
+        match queues.get_mut(&queue) {
+            Some(damaged) if !done => damaged.failed_at = Some(Instant::now()),
+            _ => drop(queues.remove(&queue)),
         }
     }
 
-    fn first_queue(&self) -> Option<(QueueId, u64)> {
-        self.queues.lock().first_key_value().map(|(queue, from)| (*queue, *from))
-    }
-
-    fn is_made_again(&self, queue: QueueId) {
-        self.queues.lock().remove(&queue);
-    }
-
-    fn first(&self) -> Option<Range<u64>> {
-        self.damaged.lock().first_key_value().map(|(from, to)| *from..*to)
+    /// Where it is damaged, and how often nobody could mend it.
+    fn damaged(&self) -> Vec<(Range<u64>, u32)> {
+        let damaged = self.damaged.lock();
+        damaged.iter().map(|(from, damaged)| (*from..damaged.to, damaged.failures)).collect()
     }
 
     fn is_mended(&self, from: u64) {
         self.damaged.lock().remove(&from);
+    }
+
+    fn is_not_mended(&self, from: u64) {
+        if let Some(damaged) = self.damaged.lock().get_mut(&from) {
+            damaged.failures += 1;
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Goes through the log, and has what is damaged mended.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use trireme_commitlog::ReadError;
 use trireme_raft::mend::Mend;
 
+use super::RETRY_EVERY;
 use super::queue::make_again;
 use crate::features::members;
 use crate::replica::Shared;
@@ -15,8 +17,6 @@ use crate::replica::Shared;
 const STEP: u64 = 1 << 20;
 /// From the start of one pass to the next, at least.
 const PASS_EVERY: Duration = Duration::from_secs(60 * 60);
-/// Before what could not be mended is tried again.
-const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// Of these tries, one is told.
 const TELL_EVERY: u32 = 60;
 
@@ -25,53 +25,70 @@ const TELL_EVERY: u32 = 60;
 pub async fn run(shared: Arc<Shared>) {
     let mut pass = Pass { at: 0, began: Instant::now(), next: Instant::now() };
     let scrubs = shared.config.scrub_bytes_per_second > 0;
-    let mut failures = 0;
+    let mut retry = None;
     loop {
         tokio::select! {
             () = tokio::time::sleep_until(pass.next), if scrubs => pass.step(&shared).await,
-            () = shared.scrub.found.notified() => {}
-            () = tokio::time::sleep(RETRY_EVERY), if failures > 0 => {}
-        }
-        while let Some((queue, from)) = shared.scrub.first_queue() {
-            let making = shared.clone();
-            let made = tokio::task::spawn_blocking(move || make_again(&making, queue, from)).await;
-            match made.map_err(|error| error.to_string()).flatten() {
-                Ok(units) => tracing::warn!(%queue, from, units, "units of a ConsumeQueue are made again"),
-                Err(reason) => {
-                    tracing::error!(%queue, from, reason, "units of a ConsumeQueue cannot be made again");
-                    tokio::time::sleep(RETRY_EVERY).await;
-                }
+            () = shared.scrub.found.notified() => {
+                make_queues_again(&shared).await;
+                mend_log(&shared, Tries::First).await;
+                retry.get_or_insert_with(|| Instant::now() + RETRY_EVERY);
             }
-            // Whoever comes across it again says so again.
-            shared.scrub.is_made_again(queue);
+            () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
+                mend_log(&shared, Tries::Again).await;
+                retry = (shared.scrub.figures().damaged > 0).then(|| Instant::now() + RETRY_EVERY);
+            }
         }
-        while let Some(damaged) = shared.scrub.first() {
-            let mender = &shared.mender;
-            mender.ask(members::replicas(&shared));
-            let applied = shared.node.applied().borrow().map_or(0, |applied| applied.index);
-            match mender.mend(damaged.clone(), applied).await {
-                Ok(frames) => {
-                    failures = 0;
-                    shared.scrub.is_mended(damaged.start);
-                    tracing::warn!(
-                        from = damaged.start,
-                        to = damaged.end,
-                        frames,
-                        "the commit log is mended"
+    }
+}
+
+async fn make_queues_again(shared: &Arc<Shared>) {
+    for (queue, from) in shared.scrub.damaged_queues() {
+        let making = shared.clone();
+        let made = tokio::task::spawn_blocking(move || make_again(&making, queue, from)).await;
+        let made = made.map_err(|error| error.to_string()).flatten();
+        match &made {
+            Ok(units) => tracing::warn!(%queue, from, units, "units of a ConsumeQueue are made again"),
+            Err(reason) => {
+                tracing::error!(%queue, from, reason, "units of a ConsumeQueue cannot be made again");
+            }
+        }
+        shared.scrub.was_made_again(queue, made.is_ok());
+    }
+}
+
+/// Which damage is to be mended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tries {
+    /// What nobody has tried yet.
+    First,
+    /// What could not be mended.
+    Again,
+}
+
+async fn mend_log(shared: &Arc<Shared>, tries: Tries) {
+    shared.mender.ask(members::replicas(shared));
+    for (damaged, failures) in shared.scrub.damaged() {
+        if (failures == 0) != (tries == Tries::First) {
+            continue;
+        }
+        let applied = shared.node.applied().borrow().map_or(0, |applied| applied.index);
+        let (from, to) = (damaged.start, damaged.end);
+        match shared.mender.mend(damaged, applied).await {
+            Ok(frames) => {
+                shared.scrub.is_mended(from);
+                tracing::warn!(from, to, frames, "the commit log is mended");
+            }
+            Err(reason) => {
+                if failures % TELL_EVERY == 0 {
+                    tracing::error!(
+                        from,
+                        to,
+                        reason,
+                        "the commit log is damaged and no replica can help; trying again"
                     );
                 }
-                Err(reason) => {
-                    if failures % TELL_EVERY == 0 {
-                        tracing::error!(
-                            from = damaged.start,
-                            to = damaged.end,
-                            reason,
-                            "the commit log is damaged and no replica can help; trying again"
-                        );
-                    }
-                    failures += 1;
-                    break;
-                }
+                shared.scrub.is_not_mended(from);
             }
         }
     }
@@ -94,7 +111,7 @@ impl Pass {
         match looked {
             Ok(Ok(Some(next))) => {
                 let bytes = next.saturating_sub(self.at).min(STEP);
-                shared.scrub.scrubbed.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+                shared.scrub.scrubbed.fetch_add(bytes, Ordering::Relaxed);
                 (self.at, self.next) = (next, Instant::now() + rest(bytes));
             }
             Ok(Ok(None)) => {
@@ -107,13 +124,19 @@ impl Pass {
                 let next = (self.began + PASS_EVERY).max(now + rest(STEP));
                 *self = Self { at: 0, began: next, next };
             }
-            // It goes on from here when that is mended, and sees whether it is.
+            // What lies behind the damage is looked at as well; whether it is mended, by the next pass.
             Ok(Err(error)) => {
                 shared.scrub.report(&error);
-                if !matches!(error, ReadError::Corrupt(_)) {
-                    tracing::error!(from = self.at, %error, "the commit log cannot be read");
-                }
-                self.next = Instant::now() + RETRY_EVERY;
+                let behind = match error {
+                    ReadError::Corrupt(found) => found.to,
+                    error => {
+                        tracing::error!(from = self.at, %error, "the commit log cannot be read");
+                        self.at + STEP
+                    }
+                };
+                let bytes = behind.saturating_sub(self.at);
+                shared.scrub.scrubbed.fetch_add(bytes, Ordering::Relaxed);
+                (self.at, self.next) = (behind, Instant::now() + rest(bytes));
             }
             Err(error) => {
                 tracing::error!(%error, "looking at the commit log failed");
