@@ -1,12 +1,18 @@
 //! Disks that give back other bytes than they were given: nobody is given these, and they are mended.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use trireme_client::MessageQueue;
+use trireme_commitlog::frame;
 use trireme_remoting::body::KvTable;
-use trireme_remoting::{Frame, RequestCode, response};
+use trireme_remoting::headers::ReadLogRequest;
+use trireme_remoting::{Frame, RequestCode, RequestHandler, Responder, Server, ServerOptions, response};
 
 use crate::failover::same_logs;
 use crate::harness::{Cluster, Options, eventually};
@@ -35,10 +41,14 @@ async fn filled(scrub: &str) -> (Cluster, MessageQueue, Vec<Bytes>) {
     (cluster, queue, bodies)
 }
 
+fn segment_path(store: &Path, segment: u64) -> PathBuf {
+    store.join(format!("commitlog/{:020}.log", segment * SEGMENT))
+}
+
 /// Damages the log of a replica that does not run, below what recovery looks at: a bit, a page, where a frame begins. The same places each time. Returns how many frames are affected at least.
 fn damage(cluster: &Cluster, at: usize) -> u64 {
     let in_segment = |segment: u64| {
-        let path = cluster.replicas[at].store.join(format!("commitlog/{:020}.log", segment * SEGMENT));
+        let path = segment_path(&cluster.replicas[at].store, segment);
         OpenOptions::new().read(true).write(true).open(path).unwrap()
     };
     let flip = |segment: u64, pos: u64, mask: u8| {
@@ -129,5 +139,96 @@ async fn a_damaged_checkpoint_keeps_nobody_from_starting() {
     cluster.caught_up(at).await;
     assert!(wire::pull_from(&cluster.remote, cluster.replicas[at].addr, &queue, 0).await == bodies);
     assert!(cluster.replicas[at].process.output().contains("the newest checkpoint is damaged"));
+    same_logs(cluster).await;
+}
+
+/// Stands where a replica was, and gives away other frames than it is asked for: noise, the frame behind, the right one
+/// with a bit of its payload turned over, the right one cut short.
+struct Impostor {
+    /// A replica's, as it was.
+    store: PathBuf,
+    asked: AtomicUsize,
+}
+
+impl RequestHandler for Impostor {
+    fn on_request(&self, request: Frame, responder: Responder) {
+        if request.code != RequestCode::ReadLog as i32 {
+            return responder.refuse(response::SERVICE_NOT_AVAILABLE, "not here");
+        }
+        let at = ReadLogRequest::from_ext(&request.ext).unwrap().physical_offset.cast_unsigned();
+        let mut bytes = vec![0; 2 * BODY + 1024];
+        File::open(segment_path(&self.store, at / SEGMENT))
+            .unwrap()
+            .read_at(&mut bytes, at % SEGMENT)
+            .unwrap();
+        let length = frame::decode(&bytes).unwrap().header.frame_len() as usize;
+        let answer = match self.asked.fetch_add(1, Ordering::Relaxed) % 4 {
+            0 => vec![0x5a; length],
+            1 => bytes.split_off(length),
+            2 => {
+                bytes.truncate(length);
+                bytes[length / 2] ^= 1;
+                bytes
+            }
+            _ => {
+                bytes.truncate(length - 1);
+                bytes
+            }
+        };
+        responder.reply(Frame::response(response::SUCCESS).with_body(Bytes::from(answer)));
+    }
+}
+
+/// Of a replica's log something is damaged, and nobody can help, or somebody pretends to. Whoever reads there is told what
+/// is damaged, everything else is served, and it is mended when another replica is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_can_mend_is_named() {
+    let (mut cluster, queue, bodies) = filled("0").await;
+    let at = (cluster.leader().await + 1) % 3;
+    let others = [(at + 1) % 3, (at + 2) % 3];
+    cluster.replicas[at].process.stop().await;
+    let damaged = damage(&cluster, at);
+    cluster.restart(at);
+    cluster.serves(at).await;
+    cluster.caught_up(at).await;
+    for other in others {
+        cluster.kill(other).await;
+    }
+    let addr = cluster.replicas[at].addr;
+    let refusal = async |cluster: &Cluster| {
+        let refused = trireme_chaos::wire::pull_from(&cluster.remote, addr, &queue, 0).await.unwrap_err();
+        assert!(refused.contains(&format!("code {}", response::SYSTEM_ERROR)), "{refused}");
+        refused
+    };
+    let alone = refusal(&cluster).await;
+    let last = i64::try_from(MESSAGES - 10).unwrap();
+    assert!(wire::pull_from(&cluster.remote, addr, &queue, last).await == bodies[bodies.len() - 10..]);
+
+    let impostors = others.map(|other| {
+        let store = cluster.replicas[other].store.clone();
+        let impostor = Arc::new(Impostor { store, asked: AtomicUsize::new(0) });
+        let server =
+            Server::bind(cluster.replicas[other].addr, ServerOptions::default(), impostor.clone()).unwrap();
+        (impostor, server)
+    });
+    eventually("every wrong answer was given", async || {
+        impostors.iter().all(|(impostor, _)| impostor.asked.load(Ordering::Relaxed) > 8)
+    })
+    .await;
+    assert_eq!(refusal(&cluster).await, alone);
+    for (_, server) in impostors {
+        server.shutdown(Duration::ZERO).await;
+    }
+    for other in others {
+        cluster.restart(other);
+    }
+    eventually("it is mended", async || {
+        trireme_chaos::wire::pull_from(&cluster.remote, addr, &queue, 0)
+            .await
+            .is_ok_and(|found| found == bodies)
+    })
+    .await;
+    let (mended, left) = mended(&cluster, at).await;
+    assert!(mended >= damaged && left == 0, "{mended} mended of {damaged}, {left} left");
     same_logs(cluster).await;
 }

@@ -17,11 +17,11 @@ async fn members(cluster: &Cluster) -> (Vec<u64>, Vec<u64>) {
 }
 
 /// The order for the replica that is to come in at a place.
-async fn replace(cluster: &Cluster, at: usize, old: u64) -> Result<String, String> {
+fn replace(cluster: &Cluster, at: usize, old: u64) -> impl Future<Output = Result<String, String>> + use<> {
     let replica = &cluster.replicas[at];
     let (old, new) = (old.to_string(), replica.node.to_string());
     let addr = format!("{}/{}", replica.addr, replica.peer_addr);
-    cluster.admin(&["replica", "replace", "broker-a", "--old", &old, "--node", &new, "--addr", &addr]).await
+    cluster.admin(&["replica", "replace", "broker-a", "--old", &old, "--node", &new, "--addr", &addr])
 }
 
 /// The machine of the leader is gone, then that of a follower; each time another one takes its place, at its address.
@@ -117,6 +117,39 @@ async fn removed_and_added() {
     cluster.serves(leader).await;
     let addr = format!("{}/{}", cluster.replicas[leader].addr, cluster.replicas[leader].peer_addr);
     cluster.admin(&["replica", "add", "broker-a", "--node", "5", "--addr", &addr]).await.unwrap();
+    load.check(&cluster).await;
+    same_logs(cluster).await;
+}
+
+/// The leader is killed while a replica is replaced, at whatever stage that is: the one command is enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replaced_while_the_leader_is_killed() {
+    let mut cluster = Cluster::start().await;
+    let load = Load::start(&cluster, "both").await;
+    for node in 4..8 {
+        load.history.progress(50).await;
+        let leader = cluster.leader().await;
+        let at = (leader + 1) % 3;
+        let old = cluster.replicas[at].node;
+        cluster.kill(at).await;
+        std::fs::remove_dir_all(&cluster.replicas[at].store).unwrap();
+        cluster.renew(at, node);
+        cluster.restart(at);
+        cluster.serves(at).await;
+        let command = tokio::spawn(replace(&cluster, at, old));
+        eventually("it is taken in", async || {
+            let told = cluster.admin(&["replica", "list", "broker-a"]).await.unwrap_or_default();
+            told.lines().any(|line| line.split_whitespace().next() == Some(&node.to_string()))
+        })
+        .await;
+        println!("replica {node} was a voter already: {}", members(&cluster).await.0.contains(&node));
+        cluster.kill(leader).await;
+        cluster.restart(leader);
+        command.await.unwrap().unwrap();
+        let (voters, learners) = members(&cluster).await;
+        assert!(voters.contains(&node) && !voters.contains(&old) && learners.is_empty(), "{voters:?}");
+        cluster.caught_up(at).await;
+    }
     load.check(&cluster).await;
     same_logs(cluster).await;
 }

@@ -10,6 +10,7 @@ use crate::checks::check;
 use crate::harness::{Cluster, Disk, Options, eventually, until};
 use crate::wire;
 
+const TOPIC: &str = "much";
 const DISK_BYTES: u64 = 96 << 20;
 const RESERVE_BYTES: u64 = 8 << 20;
 /// Somebody else's file, which can be removed.
@@ -22,7 +23,11 @@ struct Sender<'a> {
     attempts: Vec<Attempt>,
 }
 
-impl Sender<'_> {
+impl<'a> Sender<'a> {
+    fn new(cluster: &'a Cluster) -> Self {
+        Self { cluster, queue: MessageQueue::new(TOPIC, "broker-a", 0), attempts: Vec::new() }
+    }
+
     /// Sends one message. Errors: the words of a refusal, or that there is no answer, as for a message that was
     /// taken just before the disk was full.
     async fn send(&mut self, bytes: usize) -> Result<(), String> {
@@ -82,26 +87,31 @@ impl Sender<'_> {
     }
 }
 
-/// A cluster whose replicas share a small disk, on which so much should stay free.
-async fn cluster_on(disk: &Disk, trim_bytes: u64) -> Cluster {
+/// A cluster whose replicas share a small disk, on which so much should stay free, with a topic of one queue. `None`, and it
+/// is told why, where no disk can be mounted.
+async fn on_small_disk(trim_bytes: u64) -> Option<(Disk, Cluster)> {
+    let disk = match Disk::mount(DISK_BYTES) {
+        Ok(disk) => disk,
+        Err(reason) => {
+            println!("skipped: no disk can be mounted here: {reason}");
+            return None;
+        }
+    };
     let (reserve, trim) = (RESERVE_BYTES.to_string(), trim_bytes.to_string());
     let room = ["--disk-reserve-bytes", &reserve, "--disk-trim-bytes", &trim];
     let args = room.into_iter().chain(["--max-message-bytes", "131072"]).map(str::to_owned).collect();
     let stores = Some(disk.path().to_owned());
-    Cluster::start_with(Options { segment_bytes: 1280 << 10, stores, args, ..Options::default() }).await
+    let options = Options { segment_bytes: 1280 << 10, stores, args, ..Options::default() };
+    let cluster = Cluster::start_with(options).await;
+    cluster.topic(TOPIC, 1).await;
+    Some((disk, cluster))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_and_recovers() {
-    let disk = match Disk::mount(DISK_BYTES) {
-        Ok(disk) => disk,
-        Err(reason) => return println!("skipped: no disk can be mounted here: {reason}"),
-    };
     // Nothing goes to make room.
-    let mut cluster = cluster_on(&disk, 0).await;
-    cluster.topic("much", 1).await;
-    let queue = MessageQueue::new("much", "broker-a", 0);
-    let mut sender = Sender { cluster: &cluster, queue, attempts: Vec::new() };
+    let Some((disk, mut cluster)) = on_small_disk(0).await else { return };
+    let mut sender = Sender::new(&cluster);
 
     // Messages alone fill the disk up to the reserve.
     let ballast = disk.fill(BALLAST_BYTES);
@@ -128,14 +138,8 @@ async fn a_full_disk_refuses_and_recovers() {
 /// Old messages make room for new ones, also when somebody else takes the last byte, and however often.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_makes_room_by_itself() {
-    let disk = match Disk::mount(DISK_BYTES) {
-        Ok(disk) => disk,
-        Err(reason) => return println!("skipped: no disk can be mounted here: {reason}"),
-    };
-    let mut cluster = cluster_on(&disk, 2 * RESERVE_BYTES).await;
-    cluster.topic("much", 1).await;
-    let queue = MessageQueue::new("much", "broker-a", 0);
-    let mut sender = Sender { cluster: &cluster, queue, attempts: Vec::new() };
+    let Some((disk, mut cluster)) = on_small_disk(2 * RESERVE_BYTES).await else { return };
+    let mut sender = Sender::new(&cluster);
     for round in 0..3 {
         sender.send_all(100).await;
         let ballast = disk.fill(usize::MAX / 2);
@@ -155,16 +159,10 @@ async fn a_full_disk_makes_room_by_itself() {
 /// nothing, so that it is as good as before when there is room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_on_a_full_disk() {
-    let disk = match Disk::mount(DISK_BYTES) {
-        Ok(disk) => disk,
-        Err(reason) => return println!("skipped: no disk can be mounted here: {reason}"),
-    };
-    let mut cluster = cluster_on(&disk, 0).await;
-    cluster.topic("much", 1).await;
-    let queue = MessageQueue::new("much", "broker-a", 0);
+    let Some((disk, mut cluster)) = on_small_disk(0).await else { return };
     let kept = |cluster: &Cluster, at: usize| cluster.replicas[at].store.join("reserve");
     eventually("room is kept", async || (0..3).all(|at| kept(&cluster, at).exists())).await;
-    let mut sender = Sender { cluster: &cluster, queue, attempts: Vec::new() };
+    let mut sender = Sender::new(&cluster);
     sender.send_all(12).await;
     let attempts = sender.attempts;
     let at = (cluster.leader().await + 1) % 3;
@@ -201,8 +199,7 @@ async fn a_start_on_a_full_disk() {
     std::fs::remove_file(disk.fill(1)).unwrap();
     cluster.restart(at);
     cluster.serves(at).await;
-    let queue = MessageQueue::new("much", "broker-a", 0);
-    let sender = Sender { cluster: &cluster, queue, attempts };
+    let sender = Sender { attempts, ..Sender::new(&cluster) };
     sender.check().await;
     cluster.assert_healthy();
 }

@@ -292,12 +292,14 @@ impl Cluster {
     }
 
     /// `trireme admin`, with these arguments: what it prints, or the words with which it fails.
-    pub async fn admin(&self, args: &[&str]) -> Result<String, String> {
+    pub fn admin(&self, args: &[&str]) -> impl Future<Output = Result<String, String>> + Send + use<> {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_trireme"));
         command.args(["admin", "--namesrv", &addresses(&self.namesrvs)]).args(args).kill_on_drop(true);
-        let output = tokio::time::timeout(super::LONG, command.output()).await.unwrap().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+        async move {
+            let output = tokio::time::timeout(super::LONG, command.output()).await.unwrap().unwrap();
+            let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+            if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+        }
     }
 
     /// The end of a good test: every process that should run does, and none has panicked.
