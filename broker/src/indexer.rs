@@ -91,7 +91,7 @@ async fn rest(reason: &str) {
 async fn mend(shared: &Arc<Shared>, from: u64) -> Result<u64, String> {
     tracing::warn!(from, "the key index is damaged; it is fed again from here");
     let keys = shared.keys.clone();
-    let cut = tokio::task::spawn_blocking(move || keys.truncate_after(from)).await;
+    let cut = trireme_runtime::blocking(move || keys.truncate_after(from)).await;
     let cut = cut.map_err(|error| error.to_string()).and_then(|cut| cut.map_err(|error| error.to_string()));
     // Until both are done there would be a gap.
     cut.and_then(|_| first_index(shared)).inspect_err(|_| shared.index_damage.note(from))
@@ -169,7 +169,7 @@ async fn index(
 /// Sorts and writes what has gathered, on a blocking thread.
 async fn write(shared: &Arc<Shared>) -> Result<(), String> {
     while let Some(work) = shared.keys.take_work() {
-        let done = tokio::task::spawn_blocking(move || Work::run(work)).await;
+        let done = trireme_runtime::blocking(move || Work::run(work)).await;
         match done.map_err(|error| error.to_string())? {
             Ok(()) => {}
             Err(error) => {

@@ -150,12 +150,12 @@ impl Broker {
             disk::make_room(&path).map_err(|source| StartError::Io { what: "no room in", path, source })?;
             Store::open(&replica, store_id)
         };
-        let store = tokio::task::spawn_blocking(open)
+        let store = trireme_runtime::blocking(open)
             .await
             .map_err(|error| BrokerError::Rebuild(error.to_string()))??;
         let opened = {
             let config = config.clone();
-            tokio::task::spawn_blocking(move || Opened::open(&config, store))
+            trireme_runtime::blocking(move || Opened::open(&config, store))
                 .await
                 .map_err(|error| BrokerError::Rebuild(error.to_string()))??
         };
@@ -277,7 +277,7 @@ impl Broker {
         }
         while draining.join_next().await.is_some() {}
         let shared = self.shared.clone();
-        let _ = tokio::task::spawn_blocking(move || shared.readers.stop()).await;
+        let _ = trireme_runtime::blocking(move || shared.readers.stop()).await;
         self.shared.node.shutdown().await;
         // Nothing is applied any more, unless apply has failed or hangs in the middle of an entry: then what
         // was saved last is what the next start goes on from.

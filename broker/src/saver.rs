@@ -132,7 +132,7 @@ impl Saver {
                 hard.save_state(&StoredState { log_id: Some(log_id), parts })?;
                 Ok(())
             };
-            match tokio::task::spawn_blocking(saving).await {
+            match trireme_runtime::blocking(saving).await {
                 Ok(Ok(())) => {
                     self.saved(log_id);
                     tracing::debug!(%log_id, "state saved");

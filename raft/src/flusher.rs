@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::storage::IOFlushed;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use trireme_commitlog::{CommitLog, LogId};
+use trireme_runtime::Worker;
 
 use crate::hard_state::HardState;
 use crate::types::{TypeConfig, Vote};
@@ -31,49 +32,33 @@ enum Job {
 
 #[derive(Default)]
 struct Queue {
-    jobs: Mutex<State>,
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct State {
     jobs: Vec<Job>,
     /// No more than what is queued.
     stopping: bool,
-    /// What the keeper shall persist lazily.
-    committed: Option<LogId>,
 }
 
 /// A handle to the two I/O threads of one replica; they end when [`Flusher::stop`] is called.
 #[derive(Clone)]
 pub struct Flusher {
-    queue: Arc<Queue>,
-    threads: Arc<Mutex<Vec<std::thread::JoinHandle<()>>>>,
-    keeper: Arc<Queue>,
+    queue: Arc<Mutex<Queue>>,
+    /// What the keeper shall persist lazily.
+    committed: Arc<Mutex<Option<LogId>>>,
+    flusher: Arc<Worker>,
+    keeper: Arc<Worker>,
     flushed: watch::Receiver<Option<LogId>>,
 }
 
 impl Flusher {
     /// Starts the threads.
     pub fn start(log: Arc<CommitLog>, hard: HardState) -> io::Result<Self> {
-        let queue = Arc::new(Queue::default());
-        let keeper = Arc::new(Queue::default());
+        let (queue, committed) = (Arc::<Mutex<Queue>>::default(), Arc::<Mutex<Option<LogId>>>::default());
         let (publish, flushed) = watch::channel(log.flushed());
-        let this = Self { queue: queue.clone(), threads: Arc::default(), keeper: keeper.clone(), flushed };
-        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| -> io::Result<()> {
-            let thread = std::thread::Builder::new().name(name.into()).spawn(body)?;
-            this.threads.lock().push(thread);
-            Ok(())
-        };
-        let mut disk =
-            Disk { log: log.clone(), hard: hard.clone(), publish: Some(publish), keeper: keeper.clone() };
-        let both = spawn("flusher", Box::new(move || disk.run(&queue)))
-            .and_then(|()| spawn("keeper", Box::new(move || keep(&keeper, &log, &hard))));
-        if let Err(error) = both {
-            this.stop();
-            return Err(error);
-        }
-        Ok(this)
+        let mut keeps = Keeps::new(log.clone(), hard.clone(), committed.clone());
+        let keeper = Arc::new(Worker::start("keeper", Some(MARK_EVERY), move || keeps.work())?);
+        let mut disk = Disk { log, hard, publish: Some(publish), keeper: keeper.clone() };
+        let jobs = queue.clone();
+        let flusher = Worker::start("flusher", None, move || disk.work(&jobs)).inspect_err(|_| keeper.stop());
+        Ok(Self { queue, committed, flusher: Arc::new(flusher?), keeper, flushed })
     }
 
     /// The last entry on this replica's disk, now and whenever that changes. Closes when the thread
@@ -103,33 +88,30 @@ impl Flusher {
 
     /// Remembers the commit mark, to be persisted off the write path.
     pub fn committed(&self, id: Option<LogId>) {
-        self.keeper.jobs.lock().committed = id;
+        *self.committed.lock() = id;
     }
 
     /// Ends both threads, what is queued first. Returns at once; what comes later is refused.
     pub fn end(&self) {
-        for queue in [&self.queue, &self.keeper] {
-            queue.jobs.lock().stopping = true;
-            queue.wake.notify_all();
-        }
+        self.queue.lock().stopping = true;
+        self.flusher.end();
+        self.keeper.end();
     }
 
     /// As [`Flusher::end`], and waits for it. Blocks.
     pub fn stop(&self) {
         self.end();
-        for thread in self.threads.lock().drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("an I/O thread panicked");
-            }
-        }
+        self.flusher.stop();
+        self.keeper.stop();
     }
 
     fn push(&self, job: Job) {
-        let mut state = self.queue.jobs.lock();
+        let mut queue = self.queue.lock();
         // Dropped, a job that is waited for says that it failed.
-        if !state.stopping {
-            state.jobs.push(job);
-            self.queue.wake.notify_one();
+        if !queue.stopping {
+            queue.jobs.push(job);
+            drop(queue);
+            self.flusher.wake();
         }
     }
 }
@@ -140,23 +122,18 @@ struct Disk {
     hard: HardState,
     /// `None` after a failed sync: nothing will be durable any more.
     publish: Option<watch::Sender<Option<LogId>>>,
-    keeper: Arc<Queue>,
+    keeper: Arc<Worker>,
 }
 
 impl Disk {
-    fn run(&mut self, queue: &Queue) {
+    /// Until nothing is queued: what comes during a sync shares the next one.
+    fn work(&mut self, queue: &Mutex<Queue>) {
         let mut waiting: Vec<IOFlushed<TypeConfig>> = Vec::new();
         loop {
-            let jobs = {
-                let mut state = queue.jobs.lock();
-                while state.jobs.is_empty() && !state.stopping {
-                    queue.wake.wait(&mut state);
-                }
-                if state.jobs.is_empty() {
-                    return;
-                }
-                std::mem::take(&mut state.jobs)
-            };
+            let jobs = std::mem::take(&mut queue.lock().jobs);
+            if jobs.is_empty() {
+                return;
+            }
             for job in jobs {
                 match job {
                     Job::Appended(done) => waiting.push(done),
@@ -200,7 +177,7 @@ impl Disk {
             });
         }
         if self.log.maintenance_due() {
-            self.keeper.wake.notify_one();
+            self.keeper.wake();
         }
         result.map(|_| ()).map_err(io::Error::other)
     }
@@ -213,41 +190,43 @@ impl Disk {
 }
 
 /// Off the write path: the synced mark, the next segment, the commit mark, the bound for memory.
-fn keep(queue: &Queue, log: &CommitLog, hard: &HardState) {
-    let mut kept = None;
-    let mut complaint = String::new();
-    loop {
-        let (stopping, committed) = {
-            let mut state = queue.jobs.lock();
-            if !state.stopping {
-                queue.wake.wait_for(&mut state, MARK_EVERY);
-            }
-            (state.stopping, state.committed)
-        };
-        log.shrink_cache();
-        log.free_removed();
+struct Keeps {
+    log: Arc<CommitLog>,
+    hard: HardState,
+    committed: Arc<Mutex<Option<LogId>>>,
+    kept: Option<LogId>,
+    /// What was told last; empty: all is well.
+    complaint: String,
+}
+
+impl Keeps {
+    fn new(log: Arc<CommitLog>, hard: HardState, committed: Arc<Mutex<Option<LogId>>>) -> Self {
+        Self { log, hard, committed, kept: None, complaint: String::new() }
+    }
+
+    fn work(&mut self) {
+        let committed = *self.committed.lock();
+        self.log.shrink_cache();
+        self.log.free_removed();
         // A fault of the log was told when it came; whatever is appended next stops the replica.
-        let upkeep = match log.mark_synced() {
-            Ok(_) if log.maintenance_due() => log.maintain().map_err(|error| error.to_string()),
+        let upkeep = match self.log.mark_synced() {
+            Ok(_) if self.log.maintenance_due() => self.log.maintain().map_err(|error| error.to_string()),
             Ok(_) => Ok(()),
             Err(fault) => Err(fault.to_string()),
         };
         let news = upkeep.err().unwrap_or_default();
-        if news != complaint {
+        if news != self.complaint {
             match news.as_str() {
                 "" => tracing::info!("the log's files are looked after again"),
                 reason => tracing::warn!(reason, "the log's files cannot be looked after; trying again"),
             }
-            complaint = news;
+            self.complaint = news;
         }
-        if committed != kept {
-            match hard.save_committed(committed) {
-                Ok(()) => kept = committed,
+        if committed != self.kept {
+            match self.hard.save_committed(committed) {
+                Ok(()) => self.kept = committed,
                 Err(error) => tracing::warn!(%error, "the commit mark could not be saved"),
             }
-        }
-        if stopping {
-            return;
         }
     }
 }

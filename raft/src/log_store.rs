@@ -121,7 +121,7 @@ impl LogStore {
         }
         // A follower that is behind: these may have to come from the disk, and whoever touches them waits for it.
         let log = self.log.clone();
-        let read = tokio::task::spawn_blocking(move || log.read(from, to, max_bytes)).await;
+        let read = trireme_runtime::blocking(move || log.read(from, to, max_bytes)).await;
         let ended = |error| ReadError::Io {
             action: "read",
             file: "the commit log".to_owned(),
@@ -247,6 +247,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
         // It syncs, and openraft's core task, which waits for it, must not keep its thread.
         let (this, upto) = (self.clone(), from_raft(&upto));
-        tokio::task::spawn_blocking(move || this.start_behind(upto)).await.map_err(io::Error::other)?
+        trireme_runtime::blocking(move || this.start_behind(upto)).await.map_err(io::Error::other)?
     }
 }

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Config, Instant, Raft, SnapshotPolicy};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::futures::Notified;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use trireme_commitlog::{CommitLog, LogId};
 use trireme_planted::{self as planted, Defect};
+use trireme_runtime::net::{self, TcpListener};
 
 use crate::adapter::{Adapter, Boundary};
 use crate::bootstrap::bootstrap;
@@ -35,6 +35,8 @@ use crate::types::{NodeId, RaftLogId, TypeConfig, committed_leader, from_raft, t
 pub use crate::leadership::{Leadership, Role};
 pub use crate::store::{StartError, Store};
 
+/// Peers whose connections wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// How long a trim waits for openraft: the entries may be on their way to a follower.
 const TRIM_WITHIN: Duration = Duration::from_secs(30);
 /// How long stopping waits for openraft's tasks to let go of the store.
@@ -99,7 +101,7 @@ impl Node {
         // First of all, so that nothing runs yet if somebody else is there.
         let listen = store.config.listen;
         let listener =
-            TcpListener::bind(listen).await.map_err(|source| StartError::Listen { addr: listen, source })?;
+            net::listen(listen, BACKLOG).map_err(|source| StartError::Listen { addr: listen, source })?;
         let path = store.config.store.join("checkpoints");
         let checkpoints = Checkpoints::open(&path).map_err(|source| StartError::Io {
             what: "cannot open",
@@ -113,7 +115,7 @@ impl Node {
         let launched = Inner::launch(store, machine, listener, checkpoints, flusher.clone()).await;
         if launched.is_err() {
             // Joins the threads, so that the store is free.
-            let _ = tokio::task::spawn_blocking(move || flusher.stop()).await;
+            let _ = trireme_runtime::blocking(move || flusher.stop()).await;
         }
         Ok(Self { inner: Arc::new(launched?) })
     }
@@ -315,7 +317,7 @@ impl Node {
         // Ends by itself, having published that we stopped.
         while running.leadership.join_next().await.is_some() {}
         let flusher = self.inner.flusher.clone();
-        let stopped = tokio::task::spawn_blocking(move || flusher.stop()).await;
+        let stopped = trireme_runtime::blocking(move || flusher.stop()).await;
         if let Err(error) = stopped {
             tracing::warn!(%error, "the I/O threads ended with an error");
         }
@@ -461,5 +463,5 @@ fn raft_config(config: &ReplicaConfig) -> Config {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    trireme_runtime::blocking(work).await.map_err(io::Error::other)?
 }

@@ -61,7 +61,7 @@ pub async fn save(checkpoints: &Checkpoints, stored: Stored, lease: &Lease) -> i
     let mut is_told = false;
     loop {
         let (checkpoints, stored, lease) = (checkpoints.clone(), stored.clone(), lease.clone());
-        let saving = tokio::task::spawn_blocking(move || {
+        let saving = trireme_runtime::blocking(move || {
             let _until_written = lease;
             checkpoints.save(&stored)
         });

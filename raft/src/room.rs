@@ -67,7 +67,7 @@ impl Room {
         // The next segment may only be missing because nobody came round to preparing it. If that
         // fails, its reason is told by the keeper, who tries too.
         let log = self.log.clone();
-        let _ = tokio::task::spawn_blocking(move || log.maintain()).await;
+        let _ = trireme_runtime::blocking(move || log.maintain()).await;
         self.try_accept(frame_bytes, keep)
     }
 

@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use trireme_runtime::IS_SIMULATED;
+
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Clients that get no answer have begun to look elsewhere by then.
@@ -28,7 +30,7 @@ static LOOKS: OnceLock<Looks> = OnceLock::new();
 
 /// Begins to look. Once in a process; whoever serves calls it.
 pub(crate) fn watch() {
-    if LOOKS.set(Looks::new()).is_err() {
+    if IS_SIMULATED || LOOKS.set(Looks::new()).is_err() {
         return;
     }
     // A thread of its own: a runtime that is busy, or ends, is no standstill.

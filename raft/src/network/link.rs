@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+use trireme_runtime::net::{OwnedReadHalf, TcpStream};
 
 use super::wire::{self, Hello, HelloReply, Kind, Lane, Message, Outgoing};
 use crate::config::ClusterSettings;

@@ -10,10 +10,10 @@ use openraft::Raft;
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, TransferLeaderError, TransferLeaderRequest, VoteRequest,
 };
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use trireme_commitlog::{FrameRef, LogId};
+use trireme_runtime::net::OwnedReadHalf;
 
 use super::server::Served;
 use super::wire::{

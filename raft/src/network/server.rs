@@ -10,10 +10,10 @@ use futures_util::pin_mut;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Raft, type_config::alias::StoredMembershipOf};
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
+use trireme_runtime::net::{TcpListener, TcpStream};
 
 use super::link::Caller;
 use super::requests::{bulk, control, snapshot};

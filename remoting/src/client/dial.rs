@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::{Arc, Weak};
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
+use trireme_runtime::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 
 use super::Shared;
 use crate::connection::{self, CloseReason, Connection, InvokeError, Socket};
@@ -75,7 +75,7 @@ async fn dial(client: &Weak<Shared>, addr: &str) -> Result<Connection, InvokeErr
     }
 }
 
-type TcpSocket = Socket<tokio::net::tcp::OwnedReadHalf, tokio::net::tcp::OwnedWriteHalf>;
+type TcpSocket = Socket<OwnedReadHalf, OwnedWriteHalf>;
 
 async fn connect(addr: &str) -> io::Result<TcpSocket> {
     let stream = TcpStream::connect(addr).await?;

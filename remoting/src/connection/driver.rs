@@ -3,18 +3,17 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::{debug, warn};
+use trireme_runtime::net::{self, OwnedReadHalf};
 
 use super::{CloseReason, Connection, ConnectionOptions, InboundBudget};
 use crate::frame::{Frame, FrameDecoder};
@@ -52,9 +51,7 @@ pub(crate) trait Reader: AsyncRead + Unpin + Send + 'static {
 
 impl Reader for OwnedReadHalf {
     fn peer_has_ended(&self) -> bool {
-        // What was told with the last event; nobody waits here.
-        let known = pin!(self.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
-        matches!(known, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+        net::peer_has_ended(self)
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::warn;
+use trireme_runtime::net::{self, TcpListener, TcpStream};
 
 use super::RequestHandler;
 use crate::connection::{self, CloseReason, Connection, ConnectionOptions, InboundBudget, Socket};
@@ -78,7 +78,7 @@ impl Server {
     ) -> Result<Self, BindError> {
         stall::watch();
         let failed = |source| BindError { addr, source };
-        let listener = listen(addr).map_err(failed)?;
+        let listener = net::listen(addr, BACKLOG).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let table = Arc::new(Table::default());
         let inbound = Arc::new(InboundBudget::new(options.max_inbound_bytes));
@@ -126,14 +126,6 @@ impl Drop for Server {
         self.table.refuse_new();
         self.table.close_all();
     }
-}
-
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restarted server takes its port back although old connections still linger in the system.
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    socket.listen(BACKLOG)
 }
 
 async fn accept(

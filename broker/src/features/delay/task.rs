@@ -52,7 +52,7 @@ async fn deliver(shared: &Arc<Shared>, term: u64, queue: QueueId) -> bool {
     }
     // Who was delayed for long may not be in memory any more, and this thread has producers to answer.
     let asked = shared.clone();
-    let due = tokio::task::spawn_blocking(move || due(&asked, queue, from)).await;
+    let due = trireme_runtime::blocking(move || due(&asked, queue, from)).await;
     let due = match due.map_err(|error| error.to_string()).flatten() {
         Ok(due) => due,
         Err(error) => {

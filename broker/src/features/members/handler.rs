@@ -133,7 +133,7 @@ async fn step(shared: &Shared, wanted: &Wanted) -> Result<Step, ChangeError> {
         node.take_in(*add, peer_addr, client_addr).await?;
         let (asked, add) = (node.clone(), *add);
         // Where its last entry lies may have to be read.
-        learned = tokio::task::spawn_blocking(move || asked.learned(add)).await.ok().flatten();
+        learned = trireme_runtime::blocking(move || asked.learned(add)).await.ok().flatten();
         let votes = node.members().get(&add).is_some_and(|member| member.votes);
         if !votes && !learned.is_some_and(Learned::is_enough) {
             return Ok(Step { is_done: false, learned });

@@ -66,7 +66,7 @@ pub fn by_key(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
     let shared = shared.clone();
     tokio::spawn(async move {
         indexer::caught_up(&shared, INDEX_WITHIN).await;
-        let looking = tokio::task::spawn_blocking(move || find(&shared, &query));
+        let looking = trireme_runtime::blocking(move || find(&shared, &query));
         match looking.await.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(frame) => responder.reply(frame),
             Err(reason) => {

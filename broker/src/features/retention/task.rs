@@ -261,5 +261,5 @@ async fn follow(shared: &Arc<Shared>, start: u64) -> Result<(), String> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+    trireme_runtime::blocking(work).await.map_err(|error| error.to_string())?
 }

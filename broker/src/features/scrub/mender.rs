@@ -98,8 +98,7 @@ impl Mender {
     /// The outer error: the log has failed. The inner one: that frame does not belong there.
     async fn write(&self, frame: Bytes) -> Result<Result<u64, String>, String> {
         let log = self.log.clone();
-        let written =
-            tokio::task::spawn_blocking(move || log.repair(&frame).map(|_| frame.len() as u64)).await;
+        let written = trireme_runtime::blocking(move || log.repair(&frame).map(|_| frame.len() as u64)).await;
         match written.map_err(|error| error.to_string())? {
             Ok(bytes) => Ok(Ok(bytes)),
             Err(RepairError::Fault(fault)) => Err(fault.to_string()),

@@ -45,7 +45,7 @@ pub async fn run(shared: Arc<Shared>) {
 async fn make_queues_again(shared: &Arc<Shared>) {
     for (queue, from) in shared.scrub.damaged_queues() {
         let making = shared.clone();
-        let made = tokio::task::spawn_blocking(move || make_again(&making, queue, from)).await;
+        let made = trireme_runtime::blocking(move || make_again(&making, queue, from)).await;
         let made = made.map_err(|error| error.to_string()).flatten();
         match &made {
             Ok(units) => tracing::warn!(%queue, from, units, "units of a ConsumeQueue are made again"),
@@ -105,7 +105,7 @@ struct Pass {
 impl Pass {
     async fn step(&mut self, shared: &Arc<Shared>) {
         let (at, reading) = (self.at, shared.clone());
-        let looked = tokio::task::spawn_blocking(move || reading.node.log().scrub(at, STEP)).await;
+        let looked = trireme_runtime::blocking(move || reading.node.log().scrub(at, STEP)).await;
         let rate = shared.config.scrub_bytes_per_second.max(1);
         let rest = |bytes: u64| Duration::from_secs_f64(bytes as f64 / rate as f64);
         match looked {
