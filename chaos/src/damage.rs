@@ -91,13 +91,13 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         args: args.map(str::to_owned).into(),
     })
     .await?;
-    let mut load = Load::start(&cluster, plan.rate, plan.seed).await?;
+    let mut load = Load::start(cluster.client()?, &cluster.group, plan.rate, plan.seed).await?;
     sleep(FILLS_FOR).await;
     load.stop_sending().await;
     load.stop_reading().await;
-    let last = cluster.converged(SERVES_WITHIN).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let last = cluster.group.converged(SERVES_WITHIN).await.map_err(|error| anyhow::anyhow!("{error}"))?;
     let mut violations = Violations::default();
-    let victim = (cluster.leader(SERVES_WITHIN).await? + 1) % cluster.replicas.len();
+    let victim = (cluster.group.leader(SERVES_WITHIN).await? + 1) % cluster.replicas.len();
     // It saves what it has, so that a start reads as little as it ever does.
     cluster.replicas[victim].process.stop().await?;
     let store = cluster.store(victim);
@@ -109,7 +109,8 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         log: Log::read(&pristine, &mut violations)?,
         last,
     };
-    let log_end = cluster.statuses().await.iter().flatten().map(|status| status.log_end).max().unwrap_or(0);
+    let log_end =
+        cluster.group.statuses().await.iter().flatten().map(|status| status.log_end).max().unwrap_or(0);
     tell(&format!("{} messages in {last} entries; the damage begins", reference.messages()));
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut made: Vec<Made> = Vec::new();
@@ -142,7 +143,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     fs::remove_dir_all(&store)?;
     copy(&pristine, &store).await?;
     cluster.start_replica(victim)?;
-    if let Err(error) = cluster.converged(SERVES_WITHIN).await {
+    if let Err(error) = cluster.group.converged(SERVES_WITHIN).await {
         violations.add(format!("I15: {error}"));
     }
     let outcome =
@@ -182,7 +183,7 @@ impl Reference {
         };
         let Replica { addr, .. } = cluster.replicas[victim];
         for queue in &self.queues {
-            match pull(&cluster.remote, addr, queue).await {
+            match pull(&cluster.group.remote, addr, queue).await {
                 Ok(found) if found == self.contents[queue] => {}
                 Ok(found) => {
                     let (have, want) = (found.len(), self.contents[queue].len());
@@ -227,7 +228,7 @@ impl Reference {
             if cluster.replicas[victim].process.has_ended()? || Instant::now() > deadline {
                 return Ok(None);
             }
-            let status = Status::ask(&cluster.remote, cluster.replicas[victim].addr).await;
+            let status = Status::ask(&cluster.group.remote, cluster.replicas[victim].addr).await;
             if let Some(status) = status.filter(&is_so) {
                 return Ok(Some(status));
             }
@@ -243,7 +244,7 @@ impl Reference {
         said: &Said,
         violations: &mut Violations,
     ) -> anyhow::Result<Came> {
-        let status = Status::ask(&cluster.remote, cluster.replicas[victim].addr).await;
+        let status = Status::ask(&cluster.group.remote, cluster.replicas[victim].addr).await;
         if cluster.replicas[victim].process.ended()?.is_none() {
             violations.add(format!("I16: it neither serves all of its log nor ends: {status:?}"));
             cluster.replicas[victim].process.kill().await?;

@@ -364,7 +364,7 @@ impl Fault {
                 {
                     asked += 1;
                     ask_to_lead(cluster, at, to).await?;
-                    leads = cluster.leader(RECOVERS_WITHIN).await.ok();
+                    leads = cluster.group.leader(RECOVERS_WITHIN).await.ok();
                 }
                 sleep(self.lasts).await;
                 let who =
@@ -406,7 +406,7 @@ impl Fault {
             // It is taken in by then, or will be after that; and learns, or will.
             ask_to_replace(cluster, at, old).await;
             sleep(self.lasts / 4).await;
-            if let Some(leader) = cluster.leads().await {
+            if let Some(leader) = cluster.group.leads().await {
                 kill(cluster, &[leader]).await?.map_err(anyhow::Error::msg)?;
                 start(cluster, lives, &[leader])?;
             }
@@ -506,13 +506,13 @@ async fn ask_to_lead(cluster: &Cluster, leader: usize, to: usize) -> anyhow::Res
     let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
     let addr = cluster.replicas[leader].addr.to_string();
     // Whether it was answered or not: who leads counts.
-    let _ = cluster.remote.invoke(&addr, request, Duration::from_secs(5)).await;
+    let _ = cluster.group.remote.invoke(&addr, request, Duration::from_secs(5)).await;
     Ok(())
 }
 
 /// Asks a leader to let the replica at a place take the place of another. Whether it has.
 async fn ask_to_replace(cluster: &Cluster, at: usize, old: u64) -> bool {
-    let Some(leader) = cluster.leads().await else { return false };
+    let Some(leader) = cluster.group.leads().await else { return false };
     let id = |node: u64| i64::try_from(node).ok();
     let addr = cluster.addr_of(at);
     let header = ChangeReplicasRequest {
@@ -523,7 +523,7 @@ async fn ask_to_replace(cluster: &Cluster, at: usize, old: u64) -> bool {
     };
     let request = Frame::request(RequestCode::ChangeReplicas).with_ext(header.to_ext());
     let addr = cluster.replicas[leader].addr.to_string();
-    let Ok(answer) = cluster.remote.invoke(&addr, request, Duration::from_secs(6)).await else {
+    let Ok(answer) = cluster.group.remote.invoke(&addr, request, Duration::from_secs(6)).await else {
         return false;
     };
     // What is refused now may be done soon: who is new is only just starting.
@@ -544,7 +544,7 @@ fn any_injected(tracers: &[Tracer]) -> anyhow::Result<bool> {
 async fn recovered(cluster: &mut Cluster) -> bool {
     let waiting = async {
         loop {
-            let statuses = cluster.statuses().await;
+            let statuses = cluster.group.statuses().await;
             let goal = statuses.iter().flatten().find(|status| status.leads()).map(|status| status.committed);
             if let Some(goal) = goal {
                 // Under load the goal moves: about there is enough for one that just came back.

@@ -9,15 +9,17 @@
 pub mod check;
 pub mod damage;
 pub mod fault;
+pub mod group;
 pub mod history;
+pub mod load;
 pub mod mix;
 pub mod outcome;
 pub mod run;
 pub mod sum;
+pub mod watch;
 pub mod wire;
 pub mod world;
 
 mod chart;
-mod load;
 mod mutate;
 mod report;

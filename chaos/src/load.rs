@@ -22,9 +22,10 @@ use trireme_remoting::{Frame, RequestCode, response};
 use crate::check::Violations;
 use crate::check::logs::Contents;
 use crate::check::reads::{Consumed, Floor, Pulled};
+use crate::group::Group;
 use crate::history::{Attempt, Id, Outcome};
 use crate::outcome;
-use crate::world::{Cluster, GROUP};
+use crate::world::GROUP;
 
 /// The topic of all messages.
 const TOPIC: &str = "chaos";
@@ -78,8 +79,7 @@ struct Shared {
 
 impl Load {
     /// Makes the topic, and starts to send `rate` messages a second to it, and to read them.
-    pub async fn start(cluster: &Cluster, rate: u32, seed: u64) -> anyhow::Result<Self> {
-        let client = cluster.client()?;
+    pub async fn start(client: Client, group: &Group, rate: u32, seed: u64) -> anyhow::Result<Self> {
         let count = i32::try_from(QUEUES)?;
         let spec = TopicSpec { read_queues: count, write_queues: count, ..TopicSpec::new(TOPIC) };
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -104,7 +104,7 @@ impl Load {
         let consumer = consume(&client, shared.clone()).await?;
         let mut load = Self { shared, senders: JoinSet::new(), readers: JoinSet::new(), client, consumer };
         let period = Duration::from_secs(1) * (PRODUCERS + STRAIGHT) / rate.max(1);
-        let addrs: Vec<SocketAddr> = cluster.replicas.iter().map(|replica| replica.addr).collect();
+        let Group { remote, addrs } = group;
         for number in 0..PRODUCERS {
             let sender = Sender::new(load.shared.clone(), number, false, period);
             load.senders.spawn(produce(sender, load.client.producer(ProducerConfig::new("chaos"))?));
@@ -114,10 +114,10 @@ impl Load {
             let mut addrs = addrs.clone();
             let first = number as usize % addrs.len();
             addrs.rotate_left(first);
-            load.senders.spawn(send_straight(sender, cluster.remote.clone(), addrs));
+            load.senders.spawn(send_straight(sender, remote.clone(), addrs));
         }
         load.readers.spawn(read(load.shared.clone(), load.client.clone()));
-        load.readers.spawn(probe(load.shared.clone(), cluster.remote.clone(), addrs, seed));
+        load.readers.spawn(probe(load.shared.clone(), remote.clone(), addrs.clone(), seed));
         Ok(load)
     }
 

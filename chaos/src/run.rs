@@ -2,11 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -15,7 +12,6 @@ use trireme_client::MessageQueue;
 
 use crate::check::Violations;
 use crate::check::logs::{self, Log};
-use crate::check::marks::Marks;
 use crate::check::messages::{self, Summary};
 use crate::check::progress::{self, Window};
 use crate::fault::{self, Lives, Made, RECOVERS_WITHIN};
@@ -23,7 +19,8 @@ use crate::history::{Attempt, Epoch, Micros};
 use crate::load::{Load, Taken};
 use crate::mix::Mix;
 use crate::report;
-use crate::world::{Cluster, Options, REPLICAS, Status};
+use crate::watch::{Runs, Watch};
+use crate::world::{Cluster, Options, REPLICAS};
 
 /// Before the first fault, so that a run has a time without.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -33,8 +30,6 @@ const CONVERGES_WITHIN: Duration = Duration::from_secs(30);
 const DRAINS_WITHIN: Duration = Duration::from_secs(60);
 /// As long as anything is waited for once it is known that something is wrong.
 const IMPATIENCE: Duration = Duration::from_secs(10);
-/// Between two questions how replicas are.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Of what was wanted in the times without a fault, so many percent must have been sent, or the run shows too little.
 const LEAST_LOAD: usize = 50;
 /// For each replica's disk. Its blocks are taken when they are written.
@@ -122,8 +117,8 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     let mut cluster = Cluster::start(options).await?;
     tell("three replicas serve; the load begins");
     let epoch = Epoch::now();
-    let mut load = Load::start(&cluster, plan.rate, plan.seed).await?;
-    let watch = Watch::start(&cluster);
+    let mut load = Load::start(cluster.client()?, &cluster.group, plan.rate, plan.seed).await?;
+    let watch = Watch::start(&cluster.group, Runs::new(REPLICAS));
     sleep(WARM_UP).await;
 
     let mut random = StdRng::seed_from_u64(plan.seed);
@@ -141,7 +136,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         }
         let number = faults.len() + 1;
         // Where nobody leads, nothing can be done to who does.
-        let leader = match cluster.leader(RECOVERS_WITHIN).await {
+        let leader = match cluster.group.leader(RECOVERS_WITHIN).await {
             Ok(leader) => leader,
             Err(error) => {
                 violations.add(format!("I16: before fault {number}: {error:#}"));
@@ -173,12 +168,12 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     // Who has failed already is not waited for any longer.
     let patience = |most: Duration| if violations.is_empty() { most } else { most.min(IMPATIENCE) };
     let (converges, drains) = (patience(CONVERGES_WITHIN), patience(DRAINS_WITHIN));
-    let entries = match cluster.converged(converges).await {
+    let entries = match cluster.group.converged(converges).await {
         Ok(index) => index,
         Err(error) => {
             violations.add(format!("I15: {error}"));
             // What the majority has is checked all the same.
-            cluster.statuses().await.iter().flatten().map(|status| status.committed).min().unwrap_or(0)
+            cluster.group.statuses().await.iter().flatten().map(|status| status.committed).min().unwrap_or(0)
         }
     };
     load.drain(usize::try_from(load.least_stored())?, drains).await;
@@ -317,47 +312,9 @@ fn too_little(plan: &Plan, faults: &[Made], acked: &[Micros], ended: Micros) -> 
     invalid
 }
 
-/// Looks how replicas are, all the time.
-struct Watch {
-    lives: Arc<[AtomicU32; REPLICAS]>,
-    violations: Arc<Mutex<Violations>>,
-    looking: tokio::task::JoinHandle<()>,
-}
-
-impl Watch {
-    fn start(cluster: &Cluster) -> Self {
-        let lives: Arc<[AtomicU32; REPLICAS]> = Arc::default();
-        let violations: Arc<Mutex<Violations>> = Arc::default();
-        let addrs: Vec<_> = cluster.replicas.iter().map(|replica| replica.addr).collect();
-        let (remote, seen, kept) = (cluster.remote.clone(), lives.clone(), violations.clone());
-        let looking = tokio::spawn(async move {
-            let mut marks: [Marks; REPLICAS] = Default::default();
-            loop {
-                sleep(LOOK_EVERY).await;
-                for (at, addr) in addrs.iter().enumerate() {
-                    let life = seen[at].load(Ordering::Relaxed);
-                    let Some(status) = Status::ask(&remote, *addr).await else { continue };
-                    // Otherwise nobody knows which run of the replica answered.
-                    if life == seen[at].load(Ordering::Relaxed) {
-                        marks[at].add(at + 1, life, &status, &mut kept.lock());
-                    }
-                }
-            }
-        });
-        Self { lives, violations, looking }
-    }
-
-    async fn finish(self) -> Violations {
-        self.looking.abort();
-        // It ends because it is aborted.
-        let _ = self.looking.await;
-        std::mem::take(&mut *self.violations.lock())
-    }
-}
-
 impl Lives for Watch {
     fn begins(&self, replica: usize) {
-        self.lives[replica].fetch_add(1, Ordering::Relaxed);
+        self.runs.begins(replica);
     }
 }
 

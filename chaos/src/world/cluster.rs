@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use tokio::time::Instant;
+use anyhow::Context;
 use trireme_client::{Client, ClientConfig};
 use trireme_remoting::ClientOptions;
 
-use super::{Disk, HostNo, Impossible, Network, Process, Status, addr};
+use super::{Disk, HostNo, Impossible, Network, Process, addr};
+use crate::group::Group;
 
 /// Replicas of the group.
 pub const REPLICAS: usize = 3;
@@ -23,8 +23,6 @@ pub const GROUP: &str = "broker-a";
 const CLIENT_PORT: u16 = 10911;
 const PEER_PORT: u16 = 10912;
 const NAMESRV_PORT: u16 = 9876;
-/// Between two questions.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// How to make a cluster.
 #[derive(Clone, Debug)]
@@ -65,8 +63,8 @@ pub struct Cluster {
     pub namesrvs: Vec<Process>,
     /// What they are joined by.
     pub network: Network,
-    /// For requests to single replicas.
-    pub remote: trireme_remoting::Client,
+    /// The replicas, as clients see them.
+    pub group: Group,
     options: Options,
     /// The last number that a replica was given.
     last_node: u64,
@@ -87,15 +85,16 @@ impl Cluster {
         let namesrv = |number| Process::new(options.dir.join(format!("namesrv-{}.log", number + 1)));
         let namesrvs = (0..NAMESRVS).map(namesrv).collect();
         let remote = trireme_remoting::Client::new(ClientOptions::default(), None);
+        let group = Group { remote, addrs: replicas.iter().map(|replica: &Replica| replica.addr).collect() };
         let last_node = REPLICAS as u64;
-        let mut cluster = Self { replicas, namesrvs, network, remote, options, last_node };
+        let mut cluster = Self { replicas, namesrvs, network, group, options, last_node };
         for number in 0..NAMESRVS {
             cluster.start_namesrv(number)?;
         }
         for at in 0..REPLICAS {
             cluster.start_replica(at)?;
         }
-        cluster.leader(Duration::from_secs(30)).await.context("a new cluster")?;
+        cluster.group.leader(Duration::from_secs(30)).await.context("a new cluster")?;
         Ok(cluster)
     }
 
@@ -159,58 +158,6 @@ impl Cluster {
     pub fn store(&self, at: usize) -> PathBuf {
         self.replicas[at].disk.path().join("store")
     }
-
-    /// What each replica says of itself.
-    pub async fn statuses(&self) -> Vec<Option<Status>> {
-        let asked = self.replicas.iter().map(|replica| Status::ask(&self.remote, replica.addr));
-        futures_util::future::join_all(asked).await
-    }
-
-    /// The replica that leads, if one says so. Two may think that they do for a moment: the later term counts.
-    pub async fn leads(&self) -> Option<usize> {
-        let statuses = self.statuses().await;
-        let leading = statuses.iter().enumerate().filter_map(|(at, status)| Some((at, status.as_ref()?)));
-        leading.filter(|(_, status)| status.leads()).max_by_key(|(_, status)| status.term).map(|(at, _)| at)
-    }
-
-    /// Waits for a leader.
-    pub async fn leader(&self, within: Duration) -> anyhow::Result<usize> {
-        let deadline = Instant::now() + within;
-        loop {
-            if let Some(leader) = self.leads().await {
-                return Ok(leader);
-            }
-            if Instant::now() > deadline {
-                bail!("no leader within {within:?}: {:?}", self.statuses().await);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// Waits until all replicas, without load, have applied the same last entry. Returns its index.
-    pub async fn converged(&self, within: Duration) -> anyhow::Result<u64> {
-        let deadline = Instant::now() + within;
-        loop {
-            let statuses = self.statuses().await;
-            if let Some(index) = same(&statuses) {
-                return Ok(index);
-            }
-            if Instant::now() > deadline {
-                bail!("replicas do not converge within {within:?}: {statuses:?}");
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-}
-
-fn same(statuses: &[Option<Status>]) -> Option<u64> {
-    let statuses: Vec<&Status> = statuses.iter().map(Option::as_ref).collect::<Option<_>>()?;
-    let first = statuses.first()?;
-    let is_there = |status: &&Status| {
-        [status.last_log, status.committed, status.applied] == [first.applied; 3] && status.term == first.term
-    };
-    let is_led = statuses.iter().any(|status| status.leads());
-    (is_led && statuses.iter().all(is_there)).then_some(first.applied)
 }
 
 /// As clients and brokers are told them.

@@ -1,0 +1,76 @@
+//! The replicas of one group, as clients see them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::time::Instant;
+use trireme_remoting::Client;
+
+use crate::world::Status;
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Where the replicas are, and what asks them.
+#[derive(Clone)]
+pub struct Group {
+    /// For requests to single replicas.
+    pub remote: Client,
+    /// Where each serves clients.
+    pub addrs: Vec<SocketAddr>,
+}
+
+impl Group {
+    /// What each replica says of itself.
+    pub async fn statuses(&self) -> Vec<Option<Status>> {
+        let asked = self.addrs.iter().map(|addr| Status::ask(&self.remote, *addr));
+        futures_util::future::join_all(asked).await
+    }
+
+    /// The replica that leads, if one says so. Two may think that they do for a moment: the later term counts.
+    pub async fn leads(&self) -> Option<usize> {
+        let statuses = self.statuses().await;
+        let leading = statuses.iter().enumerate().filter_map(|(at, status)| Some((at, status.as_ref()?)));
+        leading.filter(|(_, status)| status.leads()).max_by_key(|(_, status)| status.term).map(|(at, _)| at)
+    }
+
+    /// Waits for a leader.
+    pub async fn leader(&self, within: Duration) -> anyhow::Result<usize> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(leader) = self.leads().await {
+                return Ok(leader);
+            }
+            if Instant::now() > deadline {
+                bail!("no leader within {within:?}: {:?}", self.statuses().await);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until all replicas, without load, have applied the same last entry. Returns its index.
+    pub async fn converged(&self, within: Duration) -> anyhow::Result<u64> {
+        let deadline = Instant::now() + within;
+        loop {
+            let statuses = self.statuses().await;
+            if let Some(index) = same(&statuses) {
+                return Ok(index);
+            }
+            if Instant::now() > deadline {
+                bail!("replicas do not converge within {within:?}: {statuses:?}");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn same(statuses: &[Option<Status>]) -> Option<u64> {
+    let statuses: Vec<&Status> = statuses.iter().map(Option::as_ref).collect::<Option<_>>()?;
+    let first = statuses.first()?;
+    let is_there = |status: &&Status| {
+        [status.last_log, status.committed, status.applied] == [first.applied; 3] && status.term == first.term
+    };
+    let is_led = statuses.iter().any(|status| status.leads());
+    (is_led && statuses.iter().all(is_there)).then_some(first.applied)
+}
