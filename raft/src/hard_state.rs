@@ -5,7 +5,10 @@
 //! file.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +25,9 @@ const STORE_VERSION: u32 = 1;
 /// How long a database that was just closed is waited for.
 const RELEASE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// sled's log, in its directory.
+const LOG: &str = "db";
 
 const IDENTITY: &[u8] = b"identity";
 const VOTE: &[u8] = b"vote";
@@ -78,6 +84,14 @@ pub enum HardStateError {
         /// In words.
         difference: String,
     },
+    /// A file of it failed.
+    #[error("hard state in {path}: {source}")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// There is a log but no identity: the hard state was lost, so this store may not vote.
     #[error(
         "the store in {path} has a log but its hard state is gone; a store that forgot its vote must not \
@@ -94,9 +108,18 @@ pub enum HardStateError {
 pub struct HardState {
     path: PathBuf,
     database: sled::Db,
+    /// sled's log. Of it sled syncs ranges alone (`sync_file_range`), which makes neither the file's length nor new blocks
+    /// durable, nor empties the disk's own cache: what must last is synced here.
+    file: Arc<File>,
     hard: sled::Tree,
     state: sled::Tree,
     identity: Identity,
+}
+
+impl HardStateError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
 }
 
 impl HardState {
@@ -111,52 +134,43 @@ impl HardState {
         has_log: bool,
         new_store_id: u128,
     ) -> Result<Self, HardStateError> {
-        let failed = |source| HardStateError::Database { path: path.to_owned(), source };
-        let config = sled::Config::new()
-            .path(path)
-            .cache_capacity(8 * 1024 * 1024)
-            .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput);
-        let database = open_unlocked(&config).map_err(failed)?;
-        let hard = database.open_tree("hard").map_err(failed)?;
-        let state = database.open_tree("state").map_err(failed)?;
-        let found = hard.get(IDENTITY).map_err(failed)?;
-        let identity = match found {
-            Some(bytes) => {
-                let identity: Identity = codec::decode("identity", &bytes)
-                    .map_err(|source| HardStateError::Damaged { path: path.to_owned(), source })?;
-                check_identity(path, &identity, node, settings)?;
-                identity
-            }
+        let found = match path.join(LOG).try_exists().map_err(|source| HardStateError::io(path, source))? {
+            true => Self::of(path, open_unlocked(path))?,
+            false => None,
+        };
+        let this = match found {
+            Some(this) => this,
             None if has_log => return Err(HardStateError::Lost { path: path.to_owned() }),
             None => {
-                let identity = Identity {
-                    version: STORE_VERSION,
-                    store_id: new_store_id,
-                    node,
-                    settings: settings.clone(),
-                };
-                hard.insert(IDENTITY, codec::encode(&identity)).map_err(failed)?;
-                database.flush().map_err(failed)?;
-                identity
+                let settings = settings.clone();
+                create(path, &Identity { version: STORE_VERSION, store_id: new_store_id, node, settings })?;
+                let made = Self::of(path, open_unlocked(path))?;
+                made.ok_or_else(|| HardStateError::Lost { path: path.to_owned() })?
             }
         };
-        Ok(Self { path: path.to_owned(), database, hard, state, identity })
+        check_identity(path, &this.identity, node, settings)?;
+        Ok(this)
+    }
+
+    /// `None` if nobody is named in it.
+    fn of(path: &Path, database: sled::Result<sled::Db>) -> Result<Option<Self>, HardStateError> {
+        let failed = |source| HardStateError::Database { path: path.to_owned(), source };
+        let database = database.map_err(failed)?;
+        let hard = database.open_tree("hard").map_err(failed)?;
+        let state = database.open_tree("state").map_err(failed)?;
+        let Some(bytes) = hard.get(IDENTITY).map_err(failed)? else { return Ok(None) };
+        let identity = codec::decode("identity", &bytes)
+            .map_err(|source| HardStateError::Damaged { path: path.to_owned(), source })?;
+        let file = File::open(path.join(LOG)).map_err(|source| HardStateError::io(path, source))?;
+        Ok(Some(Self { path: path.to_owned(), database, file: Arc::new(file), hard, state, identity }))
     }
 
     /// Opens an existing hard state to look at it, whoever it belongs to: see [`crate::inspect`].
     ///
     /// `path` must be a copy. sled locks and tidies what it opens, and takes some damage for a reason to panic.
     pub fn inspect(path: &Path) -> Result<Self, HardStateError> {
-        let failed = |source| HardStateError::Database { path: path.to_owned(), source };
-        let database = sled::Config::new().path(path).flush_every_ms(None).open().map_err(failed)?;
-        let hard = database.open_tree("hard").map_err(failed)?;
-        let state = database.open_tree("state").map_err(failed)?;
-        let bytes =
-            hard.get(IDENTITY).map_err(failed)?.ok_or(HardStateError::Lost { path: path.to_owned() })?;
-        let identity = codec::decode("identity", &bytes)
-            .map_err(|source| HardStateError::Damaged { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), database, hard, state, identity })
+        let lost = || HardStateError::Lost { path: path.to_owned() };
+        Self::of(path, config(path).open())?.ok_or_else(lost)
     }
 
     /// Whose store this is.
@@ -254,7 +268,7 @@ impl HardState {
 
     fn flush(&self) -> Result<(), HardStateError> {
         self.database.flush().map_err(|source| self.failed(source))?;
-        Ok(())
+        self.file.sync_data().map_err(|source| HardStateError::io(&self.path, source))
     }
 
     fn failed(&self, source: sled::Error) -> HardStateError {
@@ -262,23 +276,72 @@ impl HardState {
     }
 }
 
+fn config(path: &Path) -> sled::Config {
+    sled::Config::new()
+        .path(path)
+        .cache_capacity(8 * 1024 * 1024)
+        .flush_every_ms(None)
+        .mode(sled::Mode::HighThroughput)
+}
+
+/// Makes a hard state that is there as a whole or not at all: sled does not sync all of the files that it cannot be opened
+/// without.
+fn create(path: &Path, identity: &Identity) -> Result<(), HardStateError> {
+    let new = path.with_extension("new");
+    let failed = |source| HardStateError::Database { path: new.clone(), source };
+    let io = |source| HardStateError::io(&new, source);
+    // What was begun and never used: a store that names nobody has promised nothing.
+    for begun in [&*new, path] {
+        match fs::remove_dir_all(begun) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+    }
+    {
+        let database = config(&new).open().map_err(failed)?;
+        let hard = database.open_tree("hard").map_err(failed)?;
+        hard.insert(IDENTITY, codec::encode(identity)).map_err(failed)?;
+        database.flush().map_err(failed)?;
+    }
+    // Until sled's threads have let go of it, they may write to it still.
+    drop(open_unlocked(&new).map_err(failed)?);
+    sync_all(&new).map_err(io)?;
+    fs::rename(&new, path).map_err(io)?;
+    path.parent().map_or(Ok(()), sync_dir).map_err(io)
+}
+
+/// Syncs a directory and all that is in it.
+fn sync_all(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => sync_all(&entry.path())?,
+            false => File::open(entry.path())?.sync_all()?,
+        }
+    }
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
 /// Opens the database, and waits for one that is being let go.
 ///
 /// Dropping a `sled::Db` does not release its lock: work in sled's own threads holds it a little longer
 /// (spacejam/sled#1234). Since the store's lock is ours, whoever has this one is on its way out.
-fn open_unlocked(config: &sled::Config) -> sled::Result<sled::Db> {
+fn open_unlocked(path: &Path) -> sled::Result<sled::Db> {
     let since = Instant::now();
-    loop {
-        match config.open() {
-            Err(error) if is_locked(&error) && since.elapsed() < RELEASE => std::thread::sleep(LOOK_AGAIN),
-            result => return result,
-        }
+    while is_locked(&path.join(LOG)) && since.elapsed() < RELEASE {
+        std::thread::sleep(LOOK_AGAIN);
     }
+    config(path).open()
 }
 
-/// sled wraps the refusal of `flock` in an error of kind `Other`; only its text tells.
-fn is_locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+/// Whether somebody holds the lock that sled takes.
+fn is_locked(log: &Path) -> bool {
+    let tried = File::open(log).map(|file| file.try_lock());
+    matches!(tried, Ok(Err(fs::TryLockError::WouldBlock)))
 }
 
 fn check_identity(
@@ -349,13 +412,28 @@ mod tests {
         assert!(matches!(lost, HardStateError::Lost { .. }));
     }
 
+    /// The power was cut while the store was made: whatever is there of it, it is made again.
+    #[test]
+    fn what_was_begun_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hardstate");
+        let new = path.with_extension("new");
+        for begun in [&path, &new] {
+            fs::create_dir(begun).unwrap();
+            fs::write(begun.join("conf"), "").unwrap();
+        }
+        let made = HardState::open(&path, 1, &settings("blue"), false, 42).unwrap();
+        assert_eq!(made.identity().store_id, 42);
+        assert!(!new.exists());
+    }
+
     /// sled lets go of its lock some time after it was dropped; a restart must not fail for that.
     #[test]
     fn a_database_that_is_being_let_go_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let open = || HardState::open(dir.path(), 1, &settings("blue"), false, 42);
         let held = open().unwrap();
-        assert!(is_locked(&sled::open(dir.path()).unwrap_err()));
+        assert!(is_locked(&dir.path().join(LOG)) && sled::open(dir.path()).is_err());
         std::thread::scope(|scope| {
             let next = scope.spawn(open);
             // It cannot have opened by now, however slow the machine is: it is locked.

@@ -12,9 +12,9 @@ use tokio::time::sleep;
 use trireme_broker::clock::Clock;
 use trireme_broker::config::{BrokerConfig, ReplicaAddr};
 use trireme_broker::replica::Broker;
+use trireme_chaos::check::Violations;
 use trireme_chaos::check::logs::{self, Log};
 use trireme_chaos::check::messages::{self, Summary};
-use trireme_chaos::check::Violations;
 use trireme_chaos::group::Group;
 use trireme_chaos::load::Load;
 use trireme_chaos::watch::{Runs, Watch};
@@ -236,7 +236,9 @@ impl Scene<'_> {
             disks.stop(HOSTS[at]);
             checked
         });
-        checked.unwrap_or(Ok(())).map_err(|what| anyhow::anyhow!("the disks are simulated wrongly: {what}"))?;
+        checked
+            .unwrap_or(Ok(()))
+            .map_err(|what| anyhow::anyhow!("the disks are simulated wrongly: {what}"))?;
         self.sim.crash(HOSTS[at]);
         Ok(())
     }

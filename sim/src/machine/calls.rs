@@ -253,9 +253,40 @@ extern "C" fn fdatasync(fd: c_int) -> c_int {
     synced(fd)
 }
 
+/// Makes nothing durable: neither blocks that are new nor lengths, and the disk may have it in a cache of its own. Source:
+/// sync_file_range(2), "Warning".
 #[unsafe(no_mangle)]
-extern "C" fn sync_file_range(fd: c_int, _at: off64_t, _len: off64_t, _flags: c_uint) -> c_int {
-    synced(fd)
+extern "C" fn sync_file_range(_fd: c_int, _at: off64_t, _len: off64_t, _flags: c_uint) -> c_int {
+    0
+}
+
+/// A disk with a lot of room.
+#[unsafe(no_mangle)]
+extern "C" fn fstatvfs64(_fd: c_int, found: *mut libc::statvfs64) -> c_int {
+    // SAFETY: whoever calls gave room for it; all of its fields are numbers.
+    let found = unsafe {
+        found.write_bytes(0, 1);
+        &mut *found
+    };
+    (found.f_bsize, found.f_frsize) = (4096, 4096);
+    (found.f_blocks, found.f_bfree, found.f_bavail) = (1 << 24, 1 << 23, 1 << 23);
+    found.f_namemax = 255;
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn fstatvfs(fd: c_int, found: *mut libc::statvfs64) -> c_int {
+    fstatvfs64(fd, found)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn statvfs64(_path: *const c_char, found: *mut libc::statvfs64) -> c_int {
+    fstatvfs64(-1, found)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn statvfs(_path: *const c_char, found: *mut libc::statvfs64) -> c_int {
+    fstatvfs64(-1, found)
 }
 
 #[unsafe(no_mangle)]
