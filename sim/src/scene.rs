@@ -277,7 +277,6 @@ impl Scene<'_> {
     }
 
     fn violation(&self, what: String) {
-        tracing::error!(what, "violation");
         self.stage.violations.borrow_mut().add(what);
     }
 
@@ -369,7 +368,6 @@ async fn replica(config: BrokerConfig, stage: Rc<Stage>) -> turmoil::Result {
         }
         Err(error) => format!("does not start: {error}"),
     };
-    tracing::error!(node, ended, "violation");
     stage.violations.borrow_mut().add(format!("I16: replica {node} {ended}"));
     std::future::pending().await
 }

@@ -40,6 +40,7 @@ pub struct Violations {
 impl Violations {
     /// Takes one down.
     pub fn add(&mut self, violation: Violation) {
+        tracing::warn!(%violation, "violation");
         self.count += 1;
         if self.told.len() < TOLD {
             self.told.push(violation);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, pin_mut, stream};
+use openraft::entry::RaftEntry;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, v2::RaftNetworkV2};
 use openraft::raft::{
@@ -26,7 +27,7 @@ use super::wire::{
 };
 use crate::checkpoints::Checkpoint;
 use crate::codec::{log_id, raft_log_id};
-use crate::types::{Member, NodeId, TypeConfig, Vote};
+use crate::types::{Member, NodeId, RaftLogId, TypeConfig, Vote};
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 
@@ -366,12 +367,19 @@ impl Client {
     }
 }
 
+/// An append request of a stream.
+struct Sent {
+    /// The entry that it ends with; of one without entries, the entry before.
+    last: Option<RaftLogId>,
+    reply: BoxFuture<'static, Rpc<StreamAppendResult<TypeConfig>>>,
+}
+
 /// The state of one replication stream.
 struct Pipeline<'s, S> {
     client: &'s mut Client,
     /// `None` when it has ended.
     input: Option<S>,
-    in_flight: VecDeque<BoxFuture<'static, Rpc<StreamAppendResult<TypeConfig>>>>,
+    in_flight: VecDeque<Sent>,
     session: u64,
     silence: Duration,
 }
@@ -382,6 +390,27 @@ where
 {
     /// The next reply, in the order of the requests; sends requests while it waits.
     async fn next(&mut self) -> Option<Rpc<StreamAppendResult<TypeConfig>>> {
+        loop {
+            let reply = self.next_in_order().await?;
+            if !self.stands_for_later_ones(&reply) {
+                return Some(reply);
+            }
+        }
+    }
+
+    /// Whether openraft would take a reply for that to a later request too.
+    ///
+    /// It tells replies by the entry that they reach, not by their order, and takes the time at which the last request up to
+    /// there was sent for one at which the follower still followed. A request without entries, such as one that only moves
+    /// the commit mark, reaches no further than the one before it. The reply to that one, when it comes late, would prolong
+    /// the leader's lease by as much, and another one may lead by then. The later request's own reply, which comes right
+    /// behind, says all that this one does.
+    fn stands_for_later_ones(&self, reply: &Rpc<StreamAppendResult<TypeConfig>>) -> bool {
+        let Ok(Ok(reached)) = reply else { return false };
+        self.in_flight.front().is_some_and(|next| next.last <= *reached)
+    }
+
+    async fn next_in_order(&mut self) -> Option<Rpc<StreamAppendResult<TypeConfig>>> {
         loop {
             let room = self.in_flight.len() < self.client.window;
             let input = self.input.as_mut().filter(|_| room);
@@ -394,7 +423,7 @@ where
                     }
                 }
                 (Some(_), None) => return Some(self.front().await),
-                (Some(front), Some(input)) => match select(front, input.next()).await {
+                (Some(front), Some(input)) => match select(&mut front.reply, input.next()).await {
                     Either::Left((reply, _)) => {
                         self.in_flight.pop_front();
                         return Some(reply);
@@ -414,18 +443,20 @@ where
             self.input = None;
             return Ok(());
         };
+        let last = request.entries.last().map(|entry| entry.log_id()).or(request.prev_log_id);
         let sending = self.client.send_append(self.session, request);
         match tokio::time::timeout(self.silence, sending).await {
             Ok(Ok(sent)) => {
                 // The limit runs per reply, from when the request left.
                 let limit = self.silence;
                 let (node, target) = (self.client.node, self.client.target);
-                self.in_flight.push_back(Box::pin(async move {
+                let reply = Box::pin(async move {
                     tokio::time::timeout(limit, sent.reply()).await.unwrap_or_else(|_| {
                         Err(Timeout { action: RPCTypes::AppendEntries, id: node, target, timeout: limit }
                             .into())
                     })
-                }));
+                });
+                self.in_flight.push_back(Sent { last, reply });
                 Ok(())
             }
             Ok(Err(error)) => Err(self.client.failed(&error)),
@@ -434,10 +465,15 @@ where
     }
 
     async fn front(&mut self) -> Rpc<StreamAppendResult<TypeConfig>> {
-        let reply = self.in_flight.pop_front().expect("called only with a request in flight").await;
+        let sent = self.in_flight.pop_front().expect("called only with a request in flight");
+        let reply = sent.reply.await;
         if let Err(RPCError::Timeout(timeout)) = &reply {
             return Err(self.client.silent(RPCTypes::AppendEntries, timeout.timeout));
         }
         reply
     }
 }
+
+#[cfg(test)]
+#[path = "client_test.rs"]
+mod client_test;
