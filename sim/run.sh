@@ -5,5 +5,5 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}/sim
 # tokio_unstable: turmoil seeds tokio's own choices. rustix_use_libc: its calls can be simulated.
 RUSTFLAGS="--cfg trireme_sim --cfg tokio_unstable --cfg rustix_use_libc" \
-  cargo build --quiet --target-dir "$target" --profile sim -p trireme-sim
+  cargo build --quiet --locked --target-dir "$target" --profile sim -p trireme-sim
 exec "$target/sim/trireme-sim" "$@"

@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
+use trireme_planted::{self as planted, Defect};
 use trireme_raft::node::{Node, Progress, StartError, Store};
 use trireme_raft::{LogId, StoredState};
 use trireme_remoting::message::{UniqKeyGenerator, properties, property};
@@ -360,7 +361,15 @@ struct Opened {
 impl Opened {
     fn open(config: &BrokerConfig, store: Store) -> Result<Self, BrokerError> {
         let damaged = |reason: String| BrokerError::State { path: config.store.clone(), reason };
-        let StoredState { log_id, parts } = store.hard.load_state().map_err(StartError::from)?;
+        let StoredState { mut log_id, mut parts } = store.hard.load_state().map_err(StartError::from)?;
+        if planted::is(Defect::SavedAhead) {
+            log_id = log_id.map(|id| LogId { index: id.index + 1, ..id });
+        }
+        if let Some(positions) =
+            parts.get_mut("offsets").filter(|_| planted::is(Defect::SavedWithoutPositions))
+        {
+            *positions = State::new(&config.cluster, &config.group).checkpoint()["offsets"].clone();
+        }
         // A store that was saved nothing yet starts with the state that every group starts with.
         let state = match log_id {
             Some(_) => State::restore(&parts).map_err(|error| damaged(error.to_string()))?,

@@ -45,6 +45,20 @@ defects! {
     LongPollSkips = "long-poll-skips",
     /// One of many messages is left out of what is pulled.
     PullLeavesOut = "pull-leaves-out",
+    /// A follower's late reply counts as one to a later request, and prolongs the leader's lease.
+    ReplyProlongsLease = "reply-prolongs-lease",
+    /// A leader answers before it has applied what its predecessors acknowledged.
+    LeaderReadyTooSoon = "leader-ready-too-soon",
+    /// What the hard state's database calls durable is taken for it.
+    HardStateNotSynced = "hard-state-not-synced",
+    /// A new store is used before all of its files are durable.
+    NewStoreNotSynced = "new-store-not-synced",
+    /// The mark up to which the log is said to be synced is ahead of it.
+    MarkAhead = "mark-ahead",
+    /// The saved state is said to contain one entry more than it does.
+    SavedAhead = "saved-ahead",
+    /// The positions of consumers are missing from what a restart goes on from.
+    SavedWithoutPositions = "saved-without-positions",
     /// A replica ends when it hears of its second leader.
     EndsWithItsLeader = "ends-with-its-leader",
 }

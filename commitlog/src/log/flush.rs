@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use trireme_planted::{self as planted, Defect};
+
 use super::CommitLog;
 use crate::dir::SegmentIo;
 use crate::error::Fault;
@@ -63,6 +65,9 @@ impl CommitLog {
             let state = self.state.read();
             next.synced = state.flushed;
             next.synced_end = state.flushed_end;
+            if planted::is(Defect::MarkAhead) {
+                (next.synced, next.synced_end) = (state.last, state.tail);
+            }
         }
         if next != file.current {
             file.write(next).map_err(|error| self.fail("write", mark::FILE, error))?;

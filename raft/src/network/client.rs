@@ -19,6 +19,7 @@ use openraft::raft::{
     TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use parking_lot::Mutex;
+use trireme_planted::{self as planted, Defect};
 
 use super::link::{Call, Callee, Caller, Link};
 use super::wire::{
@@ -407,6 +408,9 @@ where
     /// behind, says all that this one does.
     fn stands_for_later_ones(&self, reply: &Rpc<StreamAppendResult<TypeConfig>>) -> bool {
         let Ok(Ok(reached)) = reply else { return false };
+        if planted::is(Defect::ReplyProlongsLease) {
+            return false;
+        }
         self.in_flight.front().is_some_and(|next| next.last <= *reached)
     }
 
