@@ -43,6 +43,11 @@ impl Disk {
         }
         path
     }
+
+    /// Whether it has no room for anything.
+    pub fn is_full(&self) -> bool {
+        rustix::fs::statvfs(self.path()).unwrap().f_bavail == 0
+    }
 }
 
 impl Drop for Disk {
