@@ -41,9 +41,15 @@ struct Args {
     /// What is logged, and summed up to compare runs.
     #[arg(long, default_value = "info,sled=off")]
     filter: String,
-    /// Where files go.
-    #[arg(long, default_value = "/dev/shm")]
+    /// Where files go: some ten MiB for each seed at a time.
+    #[arg(long, default_value_os_t = default_dir())]
     dir: PathBuf,
+}
+
+/// In memory, where that can be had.
+fn default_dir() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    if memory.is_dir() { memory } else { std::env::temp_dir() }
 }
 
 pub fn main() -> ExitCode {
