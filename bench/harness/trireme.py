@@ -43,12 +43,14 @@ class Trireme(Contender):
 
     # Groups of brokers: three replicas each.
     groups = 1
+    # Of the brokers, if it is not that of the load generator.
+    binary = None
 
     def start(self, directory):
         self.namesrv_port = free_block([0])
         offsets = [10 * replica for replica in range(3 * self.groups)]
         self.port = free_block([offset + above for offset in offsets for above in (0, 5)])
-        self.argv = [BINARY, "dev", "--dir", directory]
+        self.argv = [self.binary or BINARY, "dev", "--dir", directory]
         self.argv += ["--namesrv-port", str(self.namesrv_port), "--port", str(self.port)]
         # RocketMQ's size, and the default of `trireme broker`; `trireme dev` has a developer's disk in mind.
         self.argv += ["--segment-bytes", str(1 << 30)]
