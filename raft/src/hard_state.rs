@@ -266,12 +266,20 @@ impl HardState {
         Ok(())
     }
 
+    /// The disk has failed. The database is never closed, and its lock is held until the process ends: sled syncs what it
+    /// closes, and panics where that fails.
+    pub(crate) fn abandon(&self) {
+        std::mem::forget(self.database.clone());
+    }
+
     fn flush(&self) -> Result<(), HardStateError> {
-        self.database.flush().map_err(|source| self.failed(source))?;
-        if planted::is(Defect::HardStateNotSynced) {
-            return Ok(());
-        }
-        self.file.sync_data().map_err(|source| HardStateError::io(&self.path, source))
+        let flushed = self.database.flush().map_err(|source| self.failed(source)).and_then(|_| {
+            if planted::is(Defect::HardStateNotSynced) {
+                return Ok(());
+            }
+            self.file.sync_data().map_err(|source| HardStateError::io(&self.path, source))
+        });
+        flushed.inspect_err(|_| self.abandon())
     }
 
     fn failed(&self, source: sled::Error) -> HardStateError {
