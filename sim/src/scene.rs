@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
@@ -21,7 +23,9 @@ use trireme_chaos::watch::{Runs, Watch};
 use trireme_chaos::world::GROUP;
 use trireme_client::{Client, ClientConfig};
 use trireme_namesrv::{NameServer, NameServerOptions};
-use trireme_remoting::ClientOptions;
+use trireme_remoting::headers::ElectMasterRequest;
+use trireme_remoting::{ClientOptions, Frame, RequestCode};
+use trireme_runtime::sim::slow_disks;
 use turmoil::{Builder, Sim};
 
 use crate::machine::{self, Disks, EPOCH};
@@ -73,6 +77,10 @@ struct Stage {
     has_begun: Cell<bool>,
     /// No more faults: it is time to come to an end.
     is_over: Cell<bool>,
+    /// Replicas that may end by themselves, since their disks fail.
+    may_end: Cell<[bool; REPLICAS]>,
+    /// Who shall lead, by order; the clients' host gives it.
+    shall_lead: Cell<Option<usize>>,
     violations: RefCell<Violations>,
     done: RefCell<Option<(Load, u64)>>,
 }
@@ -92,6 +100,8 @@ struct Scene<'a> {
     random: StdRng,
     stage: Rc<Stage>,
     runs: Runs,
+    /// How far each replica's clock is ahead, in milliseconds.
+    clocks: [Arc<AtomicI64>; REPLICAS],
     lost: u64,
 }
 
@@ -110,20 +120,21 @@ impl Scene<'_> {
             .build();
         let stage = Rc::<Stage>::default();
         let runs = Runs::new(REPLICAS);
+        let clocks: [Arc<AtomicI64>; REPLICAS] = Default::default();
         let ips = HOSTS.map(|host| sim.lookup(host));
         let namesrv = SocketAddr::new(sim.lookup(NAMESRV), NAMESRV_PORT);
         sim.host(NAMESRV, move || name_server(namesrv));
         for at in 0..REPLICAS {
-            let (stage, runs) = (stage.clone(), runs.clone());
+            let (stage, runs, ahead) = (stage.clone(), runs.clone(), clocks[at].clone());
             let config = config(at, ips, namesrv, &plan.dir.join(HOSTS[at]).join("store"));
             sim.host(HOSTS[at], move || {
                 runs.begins(at);
-                replica(config.clone(), stage.clone())
+                replica(config.clone(), clock(&ahead), stage.clone())
             });
         }
         let addrs = ips.map(|ip| SocketAddr::new(ip, CLIENT_PORT)).into();
         sim.client(CLIENTS, clients(namesrv, addrs, plan.clone(), stage.clone(), runs.clone()));
-        Self { sim, random, stage, runs, lost: 0 }
+        Self { sim, random, stage, runs, clocks, lost: 0 }
     }
 
     fn play(mut self, plan: &Plan) -> anyhow::Result<Outcome> {
@@ -210,8 +221,38 @@ impl Scene<'_> {
                 self.goes_on(lasts)?;
                 self.sim.bounce(NAMESRV);
             }
+            Fault::SyncFails(at, cut) => {
+                self.may_end(at, true);
+                let _ = machine::with_disks(|disks| disks.fail(HOSTS[at]));
+                self.goes_on(lasts)?;
+                self.hold(at, true, true);
+                self.power(at, cut)?;
+                self.may_end(at, false);
+                self.sim.bounce(HOSTS[at]);
+                self.release(at);
+            }
+            Fault::SlowDisks(millis) => {
+                slow_disks(millis);
+                self.goes_on(lasts)?;
+                slow_disks(0);
+            }
+            Fault::Clock(at, seconds) => {
+                self.clocks[at].store(1000 * seconds, Ordering::Relaxed);
+                self.goes_on(lasts)?;
+                self.clocks[at].store(0, Ordering::Relaxed);
+            }
+            Fault::Transfer(at) => {
+                self.stage.shall_lead.set(Some(at));
+                self.goes_on(lasts)?;
+            }
         }
         Ok(())
+    }
+
+    fn may_end(&self, at: usize, may: bool) {
+        let mut all = self.stage.may_end.get();
+        all[at] = may;
+        self.stage.may_end.set(all);
     }
 
     fn kill(&mut self, at: usize) -> anyhow::Result<()> {
@@ -353,22 +394,38 @@ fn config(at: usize, ips: [IpAddr; REPLICAS], namesrv: SocketAddr, store: &Path)
     }
 }
 
+/// Orders that a replica shall lead. Whether it does then is another matter: anything may come between.
+async fn lead(group: Group, at: usize) {
+    let Some(leader) = group.leads().await else { return };
+    let header = ElectMasterRequest { broker_id: i64::try_from(at + 1).ok(), ..Default::default() };
+    let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
+    let _ = group.remote.invoke(&group.addrs[leader].to_string(), request, Duration::from_secs(5)).await;
+}
+
 async fn name_server(listen: SocketAddr) -> turmoil::Result {
     let _running = NameServer::start(NameServerOptions { listen, ..NameServerOptions::default() })?;
     std::future::pending().await
 }
 
-/// A replica, as long as the host is there. That it ends by itself is a violation.
-async fn replica(config: BrokerConfig, stage: Rc<Stage>) -> turmoil::Result {
+/// The system's clock, and so much ahead.
+fn clock(ahead: &Arc<AtomicI64>) -> Clock {
+    let (system, ahead) = (Clock::system(), ahead.clone());
+    Clock::new(move || system.now_ms() + ahead.load(Ordering::Relaxed))
+}
+
+/// A replica, as long as the host is there. That it ends by itself is a violation, unless its disk fails.
+async fn replica(config: BrokerConfig, clock: Clock, stage: Rc<Stage>) -> turmoil::Result {
     let node = config.node;
-    let ended = match Broker::start(config, Clock::system(), rand::random()).await {
+    let ended = match Broker::start(config, clock, rand::random()).await {
         Ok(broker) => {
             broker.stopped().await;
             "ended by itself".to_owned()
         }
         Err(error) => format!("does not start: {error}"),
     };
-    stage.violations.borrow_mut().add(format!("I16: replica {node} {ended}"));
+    if !stage.may_end.get()[node as usize - 1] {
+        stage.violations.borrow_mut().add(format!("I16: replica {node} {ended}"));
+    }
     std::future::pending().await
 }
 
@@ -388,6 +445,9 @@ async fn clients(
     stage.has_begun.set(true);
     while !stage.is_over.get() {
         sleep(10 * TICK).await;
+        if let Some(at) = stage.shall_lead.take() {
+            tokio::spawn(lead(group.clone(), at));
+        }
     }
     load.stop_sending().await;
     let entries = match group.converged(ENDS_WITHIN / 4).await {

@@ -37,6 +37,14 @@ pub enum Fault {
     Slow(u64),
     /// The name server is killed.
     NameServer,
+    /// Syncs fail, then the power is cut: what was not synced is lost.
+    SyncFails(usize, Cut),
+    /// Everything on any disk takes up to so many milliseconds longer.
+    SlowDisks(u64),
+    /// A clock is so many seconds ahead, or behind, and right again later.
+    Clock(usize, i64),
+    /// Another replica is to lead, by order.
+    Transfer(usize),
 }
 
 impl Fault {
@@ -49,15 +57,22 @@ impl Fault {
             _ => Cut::Torn,
         };
         match random.random_range(0..100) {
-            0..18 => Self::Kill(at),
-            18..43 => Self::Power(at, cut(random)),
-            43..53 => Self::PowerAll(cut(random)),
-            53..60 => Self::Storm(at, random.random_range(2..5)),
-            60..72 => Self::Alone(at),
-            72..80 => Self::Cut { at, peers: random.random() },
-            80..87 => Self::Pair(at, (at + 1) % REPLICAS),
-            87..95 => Self::Slow(random.random_range(20..400)),
-            _ => Self::NameServer,
+            0..15 => Self::Kill(at),
+            15..35 => Self::Power(at, cut(random)),
+            35..43 => Self::PowerAll(cut(random)),
+            43..49 => Self::Storm(at, random.random_range(2..5)),
+            49..60 => Self::Alone(at),
+            60..67 => Self::Cut { at, peers: random.random() },
+            67..73 => Self::Pair(at, (at + 1) % REPLICAS),
+            73..79 => Self::Slow(random.random_range(20..400)),
+            79..82 => Self::NameServer,
+            82..88 => Self::SyncFails(at, cut(random)),
+            88..92 => Self::SlowDisks(random.random_range(10..200)),
+            92..96 => {
+                let seconds = random.random_range(1..=100 * 60 * 60);
+                Self::Clock(at, if random.random() { seconds } else { -seconds })
+            }
+            _ => Self::Transfer(at),
         }
     }
 
@@ -92,6 +107,12 @@ impl fmt::Display for Fault {
             }
             Self::Slow(millis) => write!(f, "the network takes up to {millis} ms"),
             Self::NameServer => f.write_str("kill the name server"),
+            Self::SyncFails(at, cut) => {
+                write!(f, "syncs of replica {} fail, and a power cut ({cut:?})", at + 1)
+            }
+            Self::SlowDisks(millis) => write!(f, "disks take up to {millis} ms longer"),
+            Self::Clock(at, seconds) => write!(f, "the clock of replica {} is {seconds} s ahead", at + 1),
+            Self::Transfer(at) => write!(f, "replica {} shall lead", at + 1),
         }
     }
 }

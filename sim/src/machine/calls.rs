@@ -233,14 +233,22 @@ extern "C" fn fallocate(fd: c_int, mode: c_int, at: off64_t, len: off64_t) -> c_
 
 fn synced(fd: c_int) -> c_int {
     told(|disks| {
-        if let (Some(disks), Some(stat)) = (disks, raw::stat(fd)) {
-            match stat.st_mode & libc::S_IFMT {
-                libc::S_IFDIR => raw::path_of(fd).into_iter().for_each(|path| disks.synced_dir(&path)),
-                _ => disks.synced(&stat),
-            }
-        }
-        0
+        let (Some(disks), Some(stat)) = (disks, raw::stat(fd)) else { return 0 };
+        done(match stat.st_mode & libc::S_IFMT {
+            libc::S_IFDIR => raw::path_of(fd).is_none_or(|path| disks.synced_dir(&path)),
+            _ => disks.synced(&stat),
+        })
     })
+}
+
+/// What a call returns that was done, or that a disk refused.
+fn done(is_done: bool) -> c_int {
+    if is_done {
+        return 0;
+    }
+    // SAFETY: it is this thread's own.
+    unsafe { *libc::__errno_location() = libc::EIO };
+    -1
 }
 
 #[unsafe(no_mangle)]
@@ -292,10 +300,8 @@ extern "C" fn statvfs(_path: *const c_char, found: *mut libc::statvfs64) -> c_in
 #[unsafe(no_mangle)]
 extern "C" fn syncfs(fd: c_int) -> c_int {
     told(|disks| {
-        if let (Some(disks), Some(path)) = (disks, raw::path_of(fd)) {
-            disks.synced_all(&path);
-        }
-        0
+        let (Some(disks), Some(path)) = (disks, raw::path_of(fd)) else { return 0 };
+        done(disks.synced_all(&path))
     })
 }
 

@@ -49,6 +49,8 @@ struct Disk {
     journal: Vec<Change>,
     /// No calls are told any more.
     is_off: bool,
+    /// What is asked to be synced is not, and whoever asks is told so.
+    fails: bool,
 }
 
 #[derive(Clone, Default)]
@@ -106,6 +108,13 @@ impl Disks {
     pub fn stop(&mut self, host: &str) {
         if let Some(disk) = self.hosts.get_mut(host) {
             disk.is_off = true;
+        }
+    }
+
+    /// From now on syncs fail, until the power is cut.
+    pub fn fail(&mut self, host: &str) {
+        if let Some(disk) = self.hosts.get_mut(host) {
+            disk.fails = true;
         }
     }
 
@@ -233,27 +242,38 @@ impl Disks {
         file.waiting.push(Op::Length(length));
     }
 
-    pub(super) fn synced(&mut self, stat: &stat64) {
-        let Some((host, file)) = self.file(stat) else { return };
+    /// Whether it was, as the next ones.
+    pub(super) fn synced(&mut self, stat: &stat64) -> bool {
+        let known = self.open.get(&(stat.st_dev, stat.st_ino));
+        let fails = |disk: &Disk| disk.fails && !disk.is_off;
+        if known.is_some_and(|(host, _)| self.hosts.get(host).is_some_and(fails)) {
+            return false;
+        }
+        let Some((host, file)) = self.file(stat) else { return true };
         file.sync();
         if std::mem::take(&mut file.is_in_journal)
             && let Some(disk) = self.hosts.get_mut(&host)
         {
             disk.commit();
         }
+        true
     }
 
-    pub(super) fn synced_dir(&mut self, path: &Path) {
-        if let Some((_, disk)) = of_path(&self.root, &mut self.hosts, path) {
+    pub(super) fn synced_dir(&mut self, path: &Path) -> bool {
+        let Some((_, disk)) = of_path(&self.root, &mut self.hosts, path) else { return true };
+        if !disk.fails {
             disk.commit();
         }
+        !disk.fails
     }
 
-    pub(super) fn synced_all(&mut self, path: &Path) {
-        if let Some((_, disk)) = of_path(&self.root, &mut self.hosts, path) {
+    pub(super) fn synced_all(&mut self, path: &Path) -> bool {
+        let Some((_, disk)) = of_path(&self.root, &mut self.hosts, path) else { return true };
+        if !disk.fails {
             disk.files.values_mut().for_each(File::sync);
             disk.commit();
         }
+        !disk.fails
     }
 
     pub(super) fn renamed(&mut self, from: &Path, to: &Path) {
