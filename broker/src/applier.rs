@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use trireme_raft::LogId;
+use trireme_raft::peers::Peers;
 use trireme_raft::proposal::Outcome;
 use trireme_raft::state_machine::{Applied, Carries, RestoreError, StateMachine};
 use trireme_remoting::message::StoredMessage;
 
 use crate::codec;
+use crate::command::Command;
 use crate::entry::{Entry, Stored};
 use crate::features::pull::Parked;
 use crate::queues::consume::{ConsumeQueues, Position, QueueId};
@@ -30,6 +32,8 @@ pub struct Applier {
     queues: ConsumeQueues,
     parked: Parked,
     saver: Saver,
+    /// Told what the state says of the other replicas.
+    peers: Arc<Peers>,
     /// Bytes of entries that were applied since the last save was handed over.
     unsaved: u64,
     saved: Option<LogId>,
@@ -55,13 +59,19 @@ impl Applier {
         queues: ConsumeQueues,
         parked: Parked,
         saver: Saver,
+        peers: Arc<Peers>,
         saved: Option<LogId>,
     ) -> Self {
+        {
+            let state = state.read();
+            peers.learn(state.version.get(), state.witness.witnessed());
+        }
         if let Some(saved) = saved {
             saver.whole(saved);
             saver.saved(saved);
         }
-        Self { state, queues, parked, saver, saved, grown: HashSet::new(), deleted: Vec::new(), unsaved: 0 }
+        let (grown, deleted) = (HashSet::new(), Vec::new());
+        Self { state, queues, parked, saver, peers, saved, grown, deleted, unsaved: 0 }
     }
 
     fn commands(&mut self, log_id: LogId, entry: &Entry, outcome: &mut Outcome) {
@@ -70,6 +80,9 @@ impl Applier {
             match state.apply(command) {
                 Ok(topic) => self.deleted.extend(topic.map(|topic_id| (log_id, topic_id))),
                 Err(refused) => outcome.refusals.push(state::refusal(ordinal, refused)),
+            }
+            if matches!(command, Command::RaiseVersion(_) | Command::Witness(_)) {
+                self.peers.learn(state.version.get(), state.witness.witnessed());
             }
         }
     }
@@ -221,6 +234,7 @@ impl StateMachine for Applier {
             positions.push(Position { queue, min_queue_offset: next, next_queue_offset: next });
         }
         let parts = state.checkpoint();
+        self.peers.learn(state.version.get(), state.witness.witnessed());
         *self.state.write() = state;
         self.saver.whole(log_id);
         self.saver.save(log_id, parts, positions);
@@ -235,8 +249,9 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::Path;
 
+    use trireme_raft::peers::NEWEST_VERSION;
+
     use super::*;
-    use crate::command::Command;
     use crate::entry::{self, EntryBuilder, plain_fields};
     use crate::features::topics::DeleteTopic;
     use crate::queues::consume::Options;
@@ -254,7 +269,7 @@ mod tests {
     }
 
     fn applied(builder: EntryBuilder, index: u64, queue_offsets: &[u64]) -> Applied {
-        let (mut frame, marks) = builder.finish();
+        let (mut frame, marks) = builder.finish(NEWEST_VERSION);
         let physical_offset = index * 4096;
         for (mark, queue_offset) in marks.iter().zip(queue_offsets) {
             entry::stamp(frame.payload_mut(), *mark, physical_offset, *queue_offset);
@@ -280,8 +295,9 @@ mod tests {
         let queues = queues(dir.path());
         let saver = Saver::new();
         let (one, torn) = (entry(&state, 1, &[0]), entry(&state, 2, &[1, 9]));
+        let state = Arc::new(RwLock::new(state));
         let mut applier =
-            Applier::new(Arc::new(RwLock::new(state)), queues.clone(), Parked::new(), saver.clone(), None);
+            Applier::new(state, queues.clone(), Parked::new(), saver.clone(), Arc::default(), None);
         assert_eq!(saver.at(), None, "nothing is applied yet");
         applier.apply(&one);
         assert_eq!(saver.at(), Some(one.log_id));
@@ -304,7 +320,8 @@ mod tests {
         builder.command(Command::DeleteTopic(DeleteTopic { name: "BenchmarkTest".into() }));
         let deleted = applied(builder, 2, &[]);
         let state = Arc::new(RwLock::new(state));
-        let mut applier = Applier::new(state.clone(), queues.clone(), Parked::new(), saver.clone(), None);
+        let mut applier =
+            Applier::new(state.clone(), queues.clone(), Parked::new(), saver.clone(), Arc::default(), None);
         applier.apply(&stored);
         queues.flush().unwrap();
         saver.saved(stored.log_id);

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::features::{delay, groups, offsets, topics};
+use crate::features::{delay, groups, offsets, topics, upgrade, witness};
 
-/// A command in the log. New variants go at the end: their order is the format.
+/// A command in the log. New variants go at the end: their order is the format. A group writes them when it has come to the
+/// format version that has them (`docs/decisions/0017-versions.md`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Makes or changes a topic.
@@ -19,4 +20,8 @@ pub enum Command {
     CommitOffsets(offsets::CommitOffsets),
     /// A delayed message was delivered (by the same entry).
     AdvanceDelay(delay::AdvanceDelay),
+    /// The group writes formats of a newer version. From version 2 on, as the next.
+    RaiseVersion(upgrade::RaiseVersion),
+    /// What the members had on their disks.
+    Witness(witness::Witness),
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use trireme_raft::config::{ClusterSettings, ReplicaConfig, Timing};
+pub use trireme_raft::peers::{NEWEST_VERSION, OLDEST_VERSION};
 
 /// Where one replica of the group is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct BrokerConfig {
     pub segment_bytes: u64,
     /// Memory, in the page cache, that the commit log's files may take, about.
     pub log_cache_bytes: u64,
+    /// The newest format version that this replica announces: the group writes no newer one.
+    pub format_version: u32,
     /// Election and heartbeat times.
     pub timing: Timing,
     /// The first message to an unknown topic makes it.
@@ -85,6 +88,7 @@ impl BrokerConfig {
             timing: self.timing.clone(),
             replication_window: 2,
             log_cache_bytes: self.log_cache_bytes,
+            format_version: self.format_version,
         }
     }
 

@@ -16,7 +16,8 @@
 //! index; a message with more than 16 keys has none here, and a row that says 2^32 - 1: whoever indexes it parses
 //! it.
 //!
-//! Layout 1, which is read and not written any more, has no hashes, rows of 16 and a trailer of 16 bytes.
+//! Layout 1, which a group of format version 1 writes (`docs/decisions/0017-versions.md`), has no hashes, rows of 16 and a
+//! trailer of 16 bytes.
 
 use bytes::{Buf, BufMut, Bytes};
 use trireme_commitlog::{FrameBuf, frame};
@@ -33,7 +34,10 @@ const LAYOUT: u32 = 2;
 const ROW_BYTES: usize = 20;
 const HASH_BYTES: usize = 8;
 const TRAILER_BYTES: usize = 20;
-/// Of layout 1, as the next.
+/// The format version since which groups write it.
+const SINCE_VERSION: u32 = 2;
+const OLD_LAYOUT: u32 = 1;
+/// Of that layout, as the next.
 const OLD_ROW_BYTES: usize = 16;
 const OLD_TRAILER_BYTES: usize = 16;
 const MIN_CAPACITY: usize = 4096;
@@ -188,11 +192,24 @@ impl EntryBuilder {
         self.marks.is_empty() && self.commands.is_empty()
     }
 
-    /// The payload, and where its messages stand.
-    pub fn finish(mut self) -> (FrameBuf, Vec<Mark>) {
+    /// The payload, in the newest layout that a group of this format version writes, and where its messages stand.
+    pub fn finish(mut self, version: u32) -> (FrameBuf, Vec<Mark>) {
         let commands = if self.commands.is_empty() { Vec::new() } else { codec::encode(&self.commands) };
         self.frame.extend_from_slice(&commands);
         let writer = self.frame.writer();
+        if version < SINCE_VERSION {
+            for row in &self.rows {
+                writer.put_u32_le(row.topic_id);
+                writer.put_u32_le(row.bytes);
+                writer.put_i64_le(row.tags_code);
+            }
+            writer.put_u32_le(self.messages);
+            for count in [commands.len(), self.marks.len()] {
+                writer.put_u32_le(u32::try_from(count).expect("entries are bounded"));
+            }
+            writer.put_u32_le(OLD_LAYOUT);
+            return (self.frame, self.marks);
+        }
         for hash in &self.hashes {
             writer.put_u64_le(*hash);
         }
@@ -284,9 +301,9 @@ impl Entry {
         let short = || bad("shorter than its trailer");
         let (rest, layout) = payload.split_last_chunk().ok_or_else(short)?;
         let (trailer_bytes, row_bytes) = match u32::from_le_bytes(*layout) {
-            1 => (OLD_TRAILER_BYTES, OLD_ROW_BYTES),
+            OLD_LAYOUT => (OLD_TRAILER_BYTES, OLD_ROW_BYTES),
             LAYOUT => (TRAILER_BYTES, ROW_BYTES),
-            layout => return Err(bad(&format!("layout {layout} is neither {LAYOUT} nor 1"))),
+            layout => return Err(bad(&format!("layout {layout} is neither {LAYOUT} nor {OLD_LAYOUT}"))),
         };
         let at = payload.len().checked_sub(trailer_bytes).ok_or_else(short)?;
         let mut trailer = &rest[at..];
@@ -387,6 +404,7 @@ pub fn plain_fields<'a>(topic: &'a str, body: &'a [u8]) -> StoredMessageFields<'
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use trireme_raft::peers::{NEWEST_VERSION, OLDEST_VERSION};
     use trireme_remoting::message::StoredMessage;
 
     use super::*;
@@ -416,7 +434,7 @@ mod tests {
         builder.rewind(mark);
         add(&mut builder, &format!("KEYS\u{1}{}\u{2}", many.join(" ")));
         add(&mut builder, &format!("KEYS\u{1}{}\u{2}", many[1..].join(" ")));
-        let (frame, marks) = builder.finish();
+        let (frame, marks) = builder.finish(NEWEST_VERSION);
         let entry = Entry::parse(&Bytes::copy_from_slice(frame.payload())).unwrap();
         let hashes = |keys: &[&str]| Some(keys.iter().map(|key| key_hash("T", key)).collect::<Vec<_>>());
         let last: Vec<&str> = many[1..].iter().map(String::as_str).collect();
@@ -425,18 +443,17 @@ mod tests {
         assert_eq!(places, marks.iter().map(|mark| mark.at).collect::<Vec<_>>());
     }
 
-    /// What a replica of the release before has in its log.
+    /// What a replica of the release before has in its log, and must be able to read in a group that it belongs to.
     #[test]
-    fn layout_1_is_read() {
+    fn layout_1_is_what_it_was() {
         let mut builder = EntryBuilder::new(0);
         add(&mut builder, "UNIQ_KEY\u{1}u\u{2}");
-        let (frame, _) = builder.finish();
+        let (frame, _) = builder.finish(OLDEST_VERSION);
         let message = StoredMessage::size(frame.payload()).unwrap();
-        let mut payload = frame.payload()[..message].to_vec();
-        for word in [7, message as u32, 99, 0, message as u32, 0, 1, 1] {
-            payload.extend_from_slice(&u32::to_le_bytes(word));
-        }
-        let entry = Entry::parse(&payload.into()).unwrap();
+        let payload = Bytes::copy_from_slice(frame.payload());
+        let words = [7, message as u32, 99, 0, message as u32, 0, 1, 1];
+        assert_eq!(payload[message..], words.map(u32::to_le_bytes).concat());
+        let entry = Entry::parse(&payload).unwrap();
         let stored = entry.stored().next().unwrap().unwrap();
         assert_eq!((stored.queue, stored.tags_code), (QueueId { topic_id: 7, queue_id: 3 }, 99));
         assert_eq!(keys_of(&entry), [None]);
@@ -446,7 +463,7 @@ mod tests {
     fn hashes_that_are_not_there_are_an_error() {
         let mut builder = EntryBuilder::new(0);
         add(&mut builder, "UNIQ_KEY\u{1}u\u{2}");
-        let (mut frame, _) = builder.finish();
+        let (mut frame, _) = builder.finish(NEWEST_VERSION);
         let row_end = frame.payload().len() - TRAILER_BYTES;
         frame.payload_mut()[row_end - 4] = 2;
         let entry = Entry::parse(&Bytes::copy_from_slice(frame.payload())).unwrap();

@@ -27,7 +27,7 @@ use crate::features::offsets::Gather;
 use crate::features::pull::{Parked, Readers};
 use crate::features::retention::{Policy, Retention};
 use crate::features::scrub::{Mender, Scrub};
-use crate::features::{clients, delay, members, offsets, pull, retention, scrub};
+use crate::features::{clients, delay, members, offsets, pull, retention, scrub, upgrade, witness};
 use crate::indexer;
 use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild};
 use crate::queues::keys::{self, KeyIndex};
@@ -168,7 +168,9 @@ impl Broker {
         let parked = Parked::new();
         let saver = Saver::new();
         let hard = store.hard.clone();
-        let applier = Applier::new(state.clone(), queues.clone(), parked.clone(), saver.clone(), saved);
+        let peers = store.peers.clone();
+        let applier =
+            Applier::new(state.clone(), queues.clone(), parked.clone(), saver.clone(), peers, saved);
         let readers = Readers::start().map_err(BrokerError::Threads)?;
         let node = Node::start(store, Box::new(applier)).await?;
         let policy = Policy { keep: config.retention, keep_bytes: config.retention_bytes };
@@ -203,7 +205,8 @@ impl Broker {
         tasks.spawn({
             let (state, queues, saves) = (shared.state.clone(), shared.queues.clone(), saver.clone());
             let copy = move || applier::copies(&state, &queues, &saves);
-            saver.clone().run(hard, shared.queues.clone(), shared.keys.clone(), copy)
+            let peers = shared.node.peers().clone();
+            saver.clone().run(hard, peers, shared.queues.clone(), shared.keys.clone(), copy)
         });
         tasks.spawn({
             let shared = shared.clone();
@@ -221,6 +224,8 @@ impl Broker {
         tasks.spawn(registration::run(shared.clone()));
         tasks.spawn(members::run(shared.clone()));
         tasks.spawn(scrub::run(shared.clone()));
+        tasks.spawn(upgrade::run(shared.clone()));
+        tasks.spawn(witness::run(shared.clone()));
         tasks.spawn(shared.disk.clone().watch());
         let (servers, addr) = listen(&shared)?;
         let (tell, crashed) = watch::channel(false);
@@ -252,15 +257,17 @@ impl Broker {
     }
 
     /// Resolves when the replica has stopped by itself: a failed disk, a broken invariant; or shall stop, since it was
-    /// removed from its group.
+    /// removed from its group, or has less than it had.
     pub async fn stopped(&self) {
         let mut leadership = self.shared.node.leadership();
         let (mut crashed, mut removed) = (self.crashed.clone(), self.shared.removed.subscribe());
+        let mut outdated = self.shared.node.peers().outdated();
         // An error means that the watching task ended, which it does when Raft stopped.
         tokio::select! {
             _ = leadership.wait_for(|now| now.role == trireme_raft::node::Role::Stopped) => {}
             _ = crashed.wait_for(|crashed| *crashed) => {}
             _ = removed.wait_for(|removed| *removed) => {}
+            _ = outdated.wait_for(Option::is_some) => {}
         }
     }
 

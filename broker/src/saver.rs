@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
+use trireme_raft::peers::Peers;
 use trireme_raft::{HardState, LogId, StoredState};
 
 use crate::codec;
@@ -111,6 +112,7 @@ impl Saver {
     pub async fn run(
         self,
         hard: HardState,
+        peers: Arc<Peers>,
         queues: ConsumeQueues,
         keys: KeyIndex,
         copy: impl Fn() -> Option<Copies> + Send,
@@ -123,12 +125,15 @@ impl Saver {
                 .collect();
             parts.insert(QUEUES.into(), codec::encode(&rows));
             let (hard, queues, keys) = (hard.clone(), queues.clone(), keys.clone());
+            // The state's, or one that is newer already.
+            let version = peers.group_version();
             let saving = move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
                 queues.flush()?;
                 // The index knows by itself how far it is on disk, so the state does not depend on it.
                 if let Err(error) = keys.flush() {
                     tracing::warn!(%error, "the key index could not be flushed; a restart feeds it again");
                 }
+                hard.raise_version(version)?;
                 hard.save_state(&StoredState { log_id: Some(log_id), parts })?;
                 Ok(())
             };

@@ -336,7 +336,7 @@ impl Sequencer {
                     _ = leadership.wait_for(|now| !still(now)) => return,
                 }
             };
-            let (frame, marks) = gathered.builder.finish();
+            let (frame, marks) = gathered.builder.finish(node.peers().group_version());
             // Its real size: an entry for which there is no room, here or in a message to a peer, would stop
             // the group if it were appended.
             if disk.is_full() || !node.has_room(frame.payload().len() as u64) {

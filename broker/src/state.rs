@@ -14,6 +14,8 @@ use crate::features::delay::DelayState;
 use crate::features::groups::GroupState;
 use crate::features::offsets::OffsetState;
 use crate::features::topics::TopicState;
+use crate::features::upgrade::GroupVersion;
+use crate::features::witness::WitnessState;
 
 /// The state of one broker group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub struct State {
     pub offsets: OffsetState,
     /// How far each delay level was delivered.
     pub delay: DelayState,
+    /// What formats the group writes.
+    pub version: GroupVersion,
+    /// What the members had on their disks.
+    pub witness: WitnessState,
     /// What belongs to no feature.
     pub general: General,
 }
@@ -79,6 +85,14 @@ impl State {
                 Ok(None)
             }
             Command::AdvanceDelay(advance) => self.delay.advance(advance).map(|()| None),
+            Command::RaiseVersion(raise) => {
+                self.version.raise(raise);
+                Ok(None)
+            }
+            Command::Witness(witness) => {
+                self.witness.take(witness);
+                Ok(None)
+            }
         }
     }
 
@@ -90,6 +104,9 @@ impl State {
             ("offsets", codec::encode(&self.offsets)),
             ("delay", codec::encode(&self.delay)),
             ("general", codec::encode(&self.general)),
+            // Of version 2: who does not know these leaves them alone, and their absence is where they begin.
+            ("version", codec::encode(&self.version)),
+            ("witness", codec::encode(&self.witness)),
         ]
         .into_iter()
         .map(|(name, bytes)| (name.to_owned(), bytes))
@@ -103,7 +120,12 @@ impl State {
                 .get(name)
                 .ok_or_else(|| DecodeError { what: name, reason: "it is not in the checkpoint".into() })
         };
+        let later = |name: &'static str| parts.contains_key(name).then(|| part(name)).transpose();
         Ok(Self {
+            version: later("version")?
+                .map_or(Ok(GroupVersion::default()), |bytes| codec::decode("version", bytes))?,
+            witness: later("witness")?
+                .map_or(Ok(WitnessState::default()), |bytes| codec::decode("witness", bytes))?,
             topics: codec::decode::<TopicState>("topics", part("topics")?)?.reindexed(),
             groups: codec::decode("groups", part("groups")?)?,
             offsets: codec::decode("offsets", part("offsets")?)?,

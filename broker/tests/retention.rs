@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use trireme_broker::clock::Clock;
-use trireme_broker::config::{BrokerConfig, ReplicaAddr};
+use trireme_broker::config::{BrokerConfig, NEWEST_VERSION, ReplicaAddr};
 use trireme_broker::replica::Broker;
 use trireme_remoting::headers::{SendHeader, TrimResponse};
 use trireme_remoting::{Client, ClientOptions, Frame, RequestCode, response};
@@ -36,6 +36,7 @@ fn config(dir: &Path, retention: Duration) -> BrokerConfig {
         namesrv: Vec::new(),
         segment_bytes: SEGMENT,
         log_cache_bytes: 64 << 20,
+        format_version: NEWEST_VERSION,
         timing: Default::default(),
         auto_create_topic: true,
         auto_create_group: true,

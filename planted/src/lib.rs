@@ -59,6 +59,8 @@ defects! {
     SavedAhead = "saved-ahead",
     /// The positions of consumers are missing from what a restart goes on from.
     SavedWithoutPositions = "saved-without-positions",
+    /// A replica whose store is an older copy of what it was goes on with it.
+    OldStoreUsed = "old-store-used",
     /// A replica ends when it hears of its second leader.
     EndsWithItsLeader = "ends-with-its-leader",
 }

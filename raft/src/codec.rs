@@ -46,8 +46,29 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T
     }
 }
 
+/// Decodes a value from the beginning of `bytes`. And what is behind it.
+pub fn decode_first<'a, T: DeserializeOwned>(
+    what: &'static str,
+    bytes: &'a [u8],
+) -> Result<(T, &'a [u8]), DecodeError> {
+    match bincode::serde::decode_from_slice(bytes, config()) {
+        Ok((value, used)) => Ok((value, bytes.get(used..).unwrap_or_default())),
+        Err(error) => Err(DecodeError { what, reason: error.to_string() }),
+    }
+}
+
 /// A log id on the wire and in hard state: term, index.
 pub type WireLogId = Option<(u64, u64)>;
+
+/// A log id to the wire's.
+pub fn to_wire(id: Option<LogId>) -> WireLogId {
+    id.map(|id| (id.term, id.index))
+}
+
+/// The wire's log id to ours.
+pub fn from_wire(id: WireLogId) -> Option<LogId> {
+    id.map(|(term, index)| LogId { term, index })
+}
 
 /// openraft's log id to the wire's.
 pub fn log_id(id: Option<&RaftLogId>) -> WireLogId {

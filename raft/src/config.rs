@@ -89,4 +89,6 @@ pub struct ReplicaConfig {
     pub replication_window: usize,
     /// Bytes of the page cache that the commit log's files may take, about.
     pub log_cache_bytes: u64,
+    /// The newest format version that this replica announces; see [`crate::peers`].
+    pub format_version: u32,
 }

@@ -17,10 +17,8 @@ use trireme_planted::{self as planted, Defect};
 
 use crate::codec::{self, DecodeError, WireLogId, WireStoredMembership, WireVote};
 use crate::config::ClusterSettings;
+use crate::peers::OLDEST_VERSION;
 use crate::types::{NodeId, StoredMembership, Vote};
-
-/// Version of the store's layout as a whole. A store of another version is refused.
-const STORE_VERSION: u32 = 1;
 
 /// How long a database that was just closed is waited for.
 const RELEASE: Duration = Duration::from_secs(5);
@@ -38,7 +36,7 @@ const STATE_LOG_ID: &[u8] = b"\0log_id";
 /// Whose store this is. Written once, when the store is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Layout version.
+    /// The format version that the group writes, as far as is known: a release that does not read it refuses the store.
     pub version: u32,
     /// Random; tells this store from any other that ever had the same node number.
     pub store_id: u128,
@@ -143,7 +141,7 @@ impl HardState {
             None if has_log => return Err(HardStateError::Lost { path: path.to_owned() }),
             None => {
                 let settings = settings.clone();
-                create(path, &Identity { version: STORE_VERSION, store_id: new_store_id, node, settings })?;
+                create(path, &Identity { version: OLDEST_VERSION, store_id: new_store_id, node, settings })?;
                 let made = Self::of(path, open_unlocked(path))?;
                 made.ok_or_else(|| HardStateError::Lost { path: path.to_owned() })?
             }
@@ -176,6 +174,29 @@ impl HardState {
     /// Whose store this is.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Refuses a store whose group writes newer formats than `newest`.
+    pub(crate) fn check_version(&self, newest: u32) -> Result<(), HardStateError> {
+        let written = self.identity.version;
+        if written <= newest {
+            return Ok(());
+        }
+        let difference = format!(
+            "its group writes formats of version {written}, and this replica reads those up to {newest}: start the newer \
+             release again, or take its setting format-version out"
+        );
+        Err(HardStateError::Foreign { path: self.path.clone(), difference })
+    }
+
+    /// The group writes formats of this version, from now on. Durable when it returns. Blocks on the disk.
+    pub fn raise_version(&self, version: u32) -> Result<(), HardStateError> {
+        let known = self.read::<Identity>(IDENTITY, "identity")?.map_or(0, |identity| identity.version);
+        if version <= known {
+            return Ok(());
+        }
+        self.write(IDENTITY, &Identity { version, ..self.identity.clone() })?;
+        self.flush()
     }
 
     pub(crate) fn vote(&self) -> Result<Option<Vote>, HardStateError> {
@@ -364,10 +385,6 @@ fn check_identity(
     settings: &ClusterSettings,
 ) -> Result<(), HardStateError> {
     let mut differences = Vec::new();
-    if found.version != STORE_VERSION {
-        differences
-            .push(format!("its layout version is {}, this program reads {STORE_VERSION}", found.version));
-    }
     if found.node != node {
         differences.push(format!("it is node {}, this replica is configured as node {node}", found.node));
     }
@@ -423,6 +440,20 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let lost = HardState::open(empty.path(), 1, &settings("blue"), true, 1).err().unwrap();
         assert!(matches!(lost, HardStateError::Lost { .. }));
+    }
+
+    #[test]
+    fn a_store_of_newer_formats_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || HardState::open(dir.path(), 1, &settings("blue"), true, 42);
+        drop(HardState::open(dir.path(), 1, &settings("blue"), false, 42).unwrap());
+        open().unwrap().check_version(1).unwrap();
+        open().unwrap().raise_version(2).unwrap();
+        open().unwrap().raise_version(1).unwrap();
+        let store = open().unwrap();
+        let refused = store.check_version(1).unwrap_err().to_string();
+        assert!(refused.contains("version 2") && refused.contains("up to 1"), "{refused}");
+        store.check_version(2).unwrap();
     }
 
     /// The power was cut while the store was made: whatever is there of it, it is made again.

@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod members;
 pub mod mend;
 pub mod node;
+pub mod peers;
 
 mod adapter;
 mod bootstrap;

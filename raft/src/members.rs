@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::network::{self, probe};
 use crate::node::Node;
+use crate::peers::Witnessed;
 use crate::types::{Member, NodeId, StoredMembership, TypeConfig};
 
 /// A replica that is to be taken in has this long to say who it is.
@@ -107,7 +108,7 @@ impl Node {
                 "replica {node} belongs to {group} already, with peers at {at}: a new replica needs a number of its own"
             ));
         }
-        let us = network::caller(config, self.hard_state().identity().store_id);
+        let us = network::caller(config, self.hard_state().identity().store_id, self.peers().clone());
         let at = format!("replica {node} at {peer_addr}");
         let told = match probe(&us, node, peer_addr, PROBE_WITHIN).await {
             Ok(told) => told,
@@ -123,9 +124,29 @@ impl Node {
                 "{at} belongs to a group already: start it with an empty store, and with --join"
             ));
         }
+        if let Some(reason) = self.peers().too_old(node, told.version) {
+            return refused(format!("{at} cannot be taken in: {reason}"));
+        }
         let member = Member::new(Some(client_addr), peer_addr, told.store_id);
         let added = self.raft().add_learner(node, member, false);
         answered(tokio::time::timeout(CHANGED_WITHIN, added).await)
+    }
+
+    /// What each member is known to have on its disk, of what is committed. Only a leader knows it.
+    pub fn witness(&self) -> BTreeMap<NodeId, Witnessed> {
+        let stored = self.membership();
+        let peers = self.peers();
+        let seen = |(node, member): (&NodeId, &Member)| {
+            Some((*node, Witnessed { store_id: member.store_id, last: peers.matched(*node)? }))
+        };
+        stored.membership().nodes().filter_map(seen).collect()
+    }
+
+    /// The newest format version that all members have announced; `None` if one of them was not heard of yet.
+    pub fn version_of_all(&self) -> Option<u32> {
+        let stored = self.membership();
+        let versions = stored.membership().nodes().map(|(node, _)| self.peers().version_of(*node));
+        versions.min_by_key(|version| version.unwrap_or(0)).flatten()
     }
 
     /// How far a learner is. `None` if this replica does not lead, or nothing is known of that one.

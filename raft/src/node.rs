@@ -27,6 +27,7 @@ use crate::leadership::{has_lease, watch_leadership};
 use crate::lease::{Leases, leases};
 use crate::log_store::LogStore;
 use crate::network::{self, Network, PeerServer, Served};
+use crate::peers::Peers;
 use crate::proposal::{Committed, Proposal, ProposeError, Reply, verdict};
 use crate::room::Room;
 use crate::state_machine::StateMachine;
@@ -83,6 +84,7 @@ struct Inner {
     leadership: watch::Receiver<Leadership>,
     applied: watch::Receiver<Option<LogId>>,
     heard: Heard,
+    known: Arc<Peers>,
     running: tokio::sync::Mutex<Option<Running>>,
 }
 
@@ -171,6 +173,11 @@ impl Node {
     /// The next heartbeat of a leader, counted from when the future is enabled or first polled.
     pub fn next_heartbeat(&self) -> Notified<'_> {
         self.inner.heard.next()
+    }
+
+    /// What is known of the other replicas, beside what Raft does.
+    pub fn peers(&self) -> &Arc<Peers> {
+        &self.inner.known
     }
 
     /// The last applied entry, now and whenever it changes.
@@ -382,7 +389,7 @@ impl Inner {
         checkpoints: Checkpoints,
         flusher: Flusher,
     ) -> Result<Self, StartError> {
-        let Store { config, log, hard, mender } = store;
+        let Store { config, log, hard, peers: known, mender } = store;
         let failed = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
         let (lease, leases) = leases();
         let (tell_applied, applied) = watch::channel(None);
@@ -394,13 +401,14 @@ impl Inner {
             LogStore::new(log.clone(), hard.clone(), flusher.clone(), checkpoints.clone(), lease.clone())
                 .map_err(|error| failed(&error))?
                 .mended_by(mender);
-        let us = network::caller(&config, hard.identity().store_id);
+        let us = network::caller(&config, hard.identity().store_id, known.clone());
         let peers = Network::new(us.clone(), config.peers.clone(), config.replication_window);
         let raft_config = Arc::new(raft_config(&config).validate().map_err(|error| failed(&error))?);
         let raft = Raft::new(config.node, raft_config, peers, logs, adapter)
             .await
             .map_err(|error| failed(&error))?;
 
+        known.watch(raft.data_metrics());
         let room = Room::new(log.clone());
         let heard = Heard::new();
         let served = Served::new(raft.clone(), room.clone(), us.clone(), heard.clone(), lease);
@@ -426,6 +434,7 @@ impl Inner {
             leadership,
             applied,
             heard,
+            known,
             running: tokio::sync::Mutex::new(Some(running)),
         })
     }

@@ -9,6 +9,7 @@ use trireme_commitlog::{CommitLog, DiskDir, LogDir, Options};
 use crate::config::ReplicaConfig;
 use crate::hard_state::{HardState, HardStateError};
 use crate::mend::Mend;
+use crate::peers::Peers;
 
 /// Why a replica does not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,8 @@ pub struct Store {
     pub log: Arc<CommitLog>,
     /// Identity, vote and the broker's saved metadata.
     pub hard: HardState,
+    /// What is known of the other replicas; whoever restores the replicated state tells it here.
+    pub peers: Arc<Peers>,
     /// Who mends the log; with nobody, a replica that reads a damaged entry stops.
     pub mender: Option<Arc<dyn Mend>>,
 }
@@ -87,9 +90,11 @@ impl Store {
         // The identity is durable before the log's first file is made, so a log without one lost it.
         let hard_path = config.store.join("hardstate");
         let hard = HardState::open(&hard_path, config.node, &config.settings, !files.is_empty(), store_id)?;
+        hard.check_version(config.format_version)?;
         let options = Options { segment_bytes: config.settings.segment_bytes };
         let log =
             CommitLog::open(dir, options).map(Arc::new).map_err(|source| StartError::Log { path, source })?;
-        Ok(Self { config: config.clone(), log, hard, mender: None })
+        let peers = Arc::new(Peers::new(config.node, config.format_version, Some(log.clone())));
+        Ok(Self { config: config.clone(), log, hard, peers, mender: None })
     }
 }

@@ -86,6 +86,7 @@ impl StoreBuilder<TypeConfig, Logs, Machine, Guard> for Builder {
             timing: Timing::default(),
             replication_window: 2,
             log_cache_bytes: 64 << 20,
+            format_version: crate::peers::NEWEST_VERSION,
         };
         let Store { log, hard, .. } = Store::open(&config, 7).unwrap();
         let checkpoints = Checkpoints::open(&dir.path().join("checkpoints")).unwrap();

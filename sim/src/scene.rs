@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
 use trireme_broker::clock::Clock;
-use trireme_broker::config::{BrokerConfig, ReplicaAddr};
+use trireme_broker::config::{BrokerConfig, NEWEST_VERSION, ReplicaAddr};
 use trireme_broker::replica::Broker;
 use trireme_chaos::check::Violations;
 use trireme_chaos::check::logs::{self, Log};
@@ -380,6 +380,7 @@ fn config(at: usize, ips: [IpAddr; REPLICAS], namesrv: SocketAddr, store: &Path)
         namesrv: vec![namesrv.to_string()],
         segment_bytes: 1280 << 10,
         log_cache_bytes: 16 << 20,
+        format_version: NEWEST_VERSION,
         timing: Default::default(),
         auto_create_topic: true,
         auto_create_group: true,

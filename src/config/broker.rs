@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use trireme_broker::config::BrokerConfig;
+use trireme_broker::config::{BrokerConfig, NEWEST_VERSION, OLDEST_VERSION};
 use trireme_commitlog::Options;
 use trireme_raft::config::Timing;
 
@@ -160,6 +160,17 @@ impl Configured for BrokerConfig {
             set: |config, value| config.log_cache_bytes = value.number(),
         },
         Setting {
+            key: "format_version",
+            kind: Kind::Number { min: OLDEST_VERSION as u64, max: NEWEST_VERSION as u64 },
+            default: Initial::Text("2"),
+            scope: Scope::Process,
+            effect: "The newest version of its formats that the replica's group may write. Lower than the default, it \
+                     lets the release before be started again after an upgrade, and costs what is newer. A group goes \
+                     up when no replica of it holds it back, and never down.",
+            rocketmq: Counterpart::None,
+            set: |config, value| config.format_version = value.small(),
+        },
+        Setting {
             key: "retention_hours",
             kind: Kind::Number { min: 1, max: 24 * 365 * 100 },
             default: Initial::Text("72"),
@@ -298,6 +309,7 @@ impl Configured for BrokerConfig {
             namesrv: Vec::new(),
             segment_bytes: 0,
             log_cache_bytes: 0,
+            format_version: NEWEST_VERSION,
             timing: Default::default(),
             auto_create_topic: false,
             auto_create_group: false,

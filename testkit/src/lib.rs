@@ -25,7 +25,7 @@ use anyhow::{Context, bail};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use trireme_broker::clock::Clock;
-use trireme_broker::config::{BrokerConfig, ReplicaAddr};
+use trireme_broker::config::{BrokerConfig, NEWEST_VERSION, ReplicaAddr};
 use trireme_broker::replica::Broker;
 use trireme_namesrv::{NameServer, NameServerOptions};
 
@@ -72,6 +72,7 @@ impl Cluster {
                     namesrv: vec![namesrv.local_addr().to_string()],
                     segment_bytes: SEGMENT_BYTES,
                     log_cache_bytes: 64 << 20,
+                    format_version: NEWEST_VERSION,
                     timing: Default::default(),
                     auto_create_topic: true,
                     auto_create_group: true,

@@ -19,3 +19,5 @@ pub mod runtime;
 pub mod scrub;
 pub mod send;
 pub mod topics;
+pub mod upgrade;
+pub mod witness;

@@ -66,6 +66,8 @@ mod tests {
             committed: applied,
             applied,
             applied_term: term - 1,
+            witnessed: 0,
+            format_version: 2,
             damaged: 0,
             mended: 0,
             scrubbed: 0,

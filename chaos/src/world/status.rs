@@ -34,6 +34,10 @@ pub struct Status {
     pub applied: u64,
     /// The term of that entry.
     pub applied_term: u64,
+    /// What the group remembers to have been on its disk: the index of an entry. Releases before version 2 say nothing of it.
+    pub witnessed: u64,
+    /// The version of the formats that its group writes.
+    pub format_version: u64,
     /// Damaged ranges of its log that are not mended yet.
     pub damaged: u64,
     /// Frames that it has mended.
@@ -49,6 +53,7 @@ impl Status {
         let answer = client.invoke(&addr.to_string(), request, ANSWER_WITHIN).await.ok()?;
         let table = KvTable::decode(answer.body.as_slice()).ok()?.table;
         let number = |key: &str| table.get(key)?.parse().ok();
+        // What releases before this one do not tell is 0.
         // `term-index`, or `none`.
         let log_id = |key: &str| match table.get(key)?.split_once('-') {
             Some((term, index)) => Some((term.parse::<u64>().ok()?, index.parse::<u64>().ok()?)),
@@ -62,14 +67,16 @@ impl Status {
             term: number("raftTerm")?,
             log_start: number("commitLogMinOffset")?,
             log_end: number("commitLogMaxOffset")?,
-            disk_free: number("diskFreeBytes")?,
+            disk_free: number("diskFreeBytes").unwrap_or(0),
             last_log: log_id("raftLastLog")?.1,
             committed: log_id("raftCommitted")?.1,
             applied,
             applied_term,
-            damaged: number("logDamaged")?,
-            mended: number("logMended")?,
-            scrubbed: number("logScrubbedBytes")?,
+            witnessed: log_id("raftWitnessed").map_or(0, |id| id.1),
+            format_version: number("formatVersion").unwrap_or(1),
+            damaged: number("logDamaged").unwrap_or(0),
+            mended: number("logMended").unwrap_or(0),
+            scrubbed: number("logScrubbedBytes").unwrap_or(0),
         })
     }
 

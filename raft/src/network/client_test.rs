@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::super::wire::{Hello, HelloReply, Message, Outgoing};
+use super::super::wire::{Hello, HelloMore, HelloReply, Message, Outgoing};
 use super::*;
 use crate::config::ClusterSettings;
 use crate::types::to_raft;
@@ -25,7 +25,8 @@ impl Follower {
         let (stream, _) = listener.accept().await.unwrap();
         let mut this = Self { stream, buffer: BytesMut::new() };
         let hello = this.next().await;
-        assert!(hello.header::<Hello>("hello").unwrap().lane == Lane::Bulk);
+        let (said, _) = hello.header_and_more::<Hello, HelloMore>("hello").unwrap();
+        assert_eq!(said.lane, Lane::Bulk);
         this.say(Kind::Hello, hello.id, &HelloReply { refused: None, store_id: 7, initialized: true }).await;
         this
     }
@@ -67,7 +68,8 @@ fn commit(index: u64) -> AppendEntriesRequest<TypeConfig> {
 async fn a_reply_does_not_stand_for_the_next_one() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = ClusterSettings { cluster: "c".into(), group: "broker-a".into(), segment_bytes: 1 << 20 };
-    let network = Network::new(Caller { settings, node: 1, store_id: 42 }, BTreeMap::new(), 2);
+    let network =
+        Network::new(Caller { settings, node: 1, store_id: 42, peers: Arc::default() }, BTreeMap::new(), 2);
     let addr = listener.local_addr().unwrap().to_string();
     let mut client = network.client(2, &Member::new(None, &addr, 7), Lane::Bulk);
     let (requests, input) = mpsc::unbounded_channel();

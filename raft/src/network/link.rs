@@ -11,10 +11,13 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+use trireme_commitlog::LogId;
 use trireme_runtime::net::{OwnedReadHalf, TcpStream};
 
-use super::wire::{self, Hello, HelloReply, Kind, Lane, Message, Outgoing};
+use super::wire::{self, Hello, HelloMore, HelloReply, HelloReplyMore, Kind, Lane, Message, Outgoing};
+use crate::codec::{from_wire, to_wire};
 use crate::config::ClusterSettings;
+use crate::peers::{OLDEST_VERSION, Peers};
 use crate::types::NodeId;
 
 /// Messages that may wait for the socket before a sender has to.
@@ -23,11 +26,27 @@ const QUEUE: usize = 64;
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Who calls.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Caller {
     pub settings: ClusterSettings,
     pub node: NodeId,
     pub store_id: u128,
+    /// What is known of the others.
+    pub peers: Arc<Peers>,
+}
+
+/// What a replica says of itself when it is called.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Why it does not want us; `None` if we are welcome.
+    pub refused: Option<String>,
+    pub store_id: u128,
+    /// It belongs to a group that has members already.
+    pub initialized: bool,
+    /// The newest format version that it reads.
+    pub version: u32,
+    /// What we had on our disk, as far as it knows.
+    pub had: Option<LogId>,
 }
 
 /// Who is called.
@@ -144,14 +163,16 @@ impl Link {
 impl Connection {
     async fn open(to: &Ends) -> io::Result<Arc<Self>> {
         let made = tokio::time::timeout(CONNECT_WITHIN, connect(&to.caller, &to.callee, to.lane)).await;
-        let (stream, reply, buffer) = made.map_err(|_| io::ErrorKind::TimedOut)??;
-        let last = std::mem::replace(&mut *to.refused.lock(), reply.refused.clone());
-        if let Some(reason) = reply.refused {
+        let (stream, told, buffer) = made.map_err(|_| io::ErrorKind::TimedOut)??;
+        let refused = told.refused.or_else(|| objection(&to.caller, &to.callee, told.version, told.had));
+        let last = std::mem::replace(&mut *to.refused.lock(), refused.clone());
+        if let Some(reason) = refused {
             if last.as_ref() != Some(&reason) {
-                tracing::warn!(peer = to.callee.node, addr = %to.callee.addr, %reason, "peer refused us");
+                tracing::warn!(peer = to.callee.node, addr = %to.callee.addr, %reason, "no connection to a peer");
             }
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, reason));
         }
+        to.caller.peers.announced(to.callee.node, told.version);
         let (reader, writer) = stream.into_split();
         let (requests, queue) = mpsc::channel(QUEUE);
         let pending = Arc::new(Pending {
@@ -213,16 +234,38 @@ impl Drop for Call {
     }
 }
 
-async fn connect(
+/// Why we must not talk to who was called, although it would.
+fn objection(us: &Caller, callee: &Callee, version: u32, had: Option<LogId>) -> Option<String> {
+    us.peers.too_old(callee.node, version).or_else(|| us.peers.judge(callee.node, had).err())
+}
+
+async fn connect(caller: &Caller, callee: &Callee, lane: Lane) -> io::Result<(TcpStream, Told, BytesMut)> {
+    let version = caller.peers.version();
+    match introduce(caller, callee, lane, version).await {
+        // A release that knows version 1 alone closes the connection without a word (decision 0017).
+        Err(error) if is_closed(&error) && OLDEST_VERSION < version => {
+            introduce(caller, callee, lane, OLDEST_VERSION).await
+        }
+        done => done,
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+}
+
+/// Connects, and says who we are, in the words of that version.
+async fn introduce(
     caller: &Caller,
     callee: &Callee,
     lane: Lane,
-) -> io::Result<(TcpStream, HelloReply, BytesMut)> {
+    version: u32,
+) -> io::Result<(TcpStream, Told, BytesMut)> {
     let mut stream = TcpStream::connect(&callee.addr).await?;
     stream.set_nodelay(true)?;
     let hello = Hello {
         magic: wire::MAGIC,
-        version: wire::VERSION,
+        version,
         lane,
         settings: caller.settings.clone(),
         from: caller.node,
@@ -230,19 +273,38 @@ async fn connect(
         to: callee.node,
         to_store: callee.store_id,
     };
+    let hello = match version {
+        OLDEST_VERSION => Outgoing::new(Kind::Hello, 0, &hello, Vec::new()),
+        _ => {
+            let had = callee.store_id.and_then(|store_id| caller.peers.had(callee.node, store_id));
+            let more = HelloMore { had: to_wire(had) };
+            Outgoing::new(Kind::Hello, 0, &(hello, more), Vec::new())
+        }
+    };
     let mut parts = Vec::new();
-    Outgoing::new(Kind::Hello, 0, &hello, Vec::new()).slices(&mut parts);
+    hello.slices(&mut parts);
     wire::write_all(&mut stream, &parts).await?;
     let mut buffer = BytesMut::new();
     let message = wire::read_message(&mut stream, &mut buffer, wire::MAX_HELLO).await?;
     let message = message.ok_or(io::ErrorKind::UnexpectedEof)?;
-    let reply =
-        message.header::<HelloReply>("hello reply").map_err(|error| wire::invalid(error.to_string()))?;
-    Ok((stream, reply, buffer))
+    let told = Told::of(&message)?;
+    Ok((stream, told, buffer))
+}
+
+impl Told {
+    fn of(message: &Message) -> io::Result<Self> {
+        let (reply, more) = message
+            .header_and_more::<HelloReply, HelloReplyMore>("hello reply")
+            .map_err(|error| wire::invalid(error.to_string()))?;
+        let HelloReply { refused, store_id, initialized } = reply;
+        let version = more.map_or(OLDEST_VERSION, |more| more.version);
+        let had = more.and_then(|more| from_wire(more.had));
+        Ok(Self { refused, store_id, initialized, version, had })
+    }
 }
 
 /// Asks a replica who it is.
-pub async fn probe(caller: &Caller, callee: &Callee, limit: Duration) -> io::Result<HelloReply> {
+pub async fn probe(caller: &Caller, callee: &Callee, limit: Duration) -> io::Result<Told> {
     match tokio::time::timeout(limit, connect(caller, callee, Lane::Probe)).await {
         Ok(result) => Ok(result?.1),
         Err(_) => Err(io::ErrorKind::TimedOut.into()),

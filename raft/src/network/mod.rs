@@ -14,21 +14,23 @@ mod server;
 pub mod wire;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use client::Network;
-pub use link::Caller;
+pub use link::{Caller, Told};
 pub use server::{PeerServer, Served};
 
 use crate::config::ReplicaConfig;
+use crate::peers::Peers;
 use crate::types::NodeId;
 
 /// How this replica introduces itself.
-pub fn caller(config: &ReplicaConfig, store_id: u128) -> Caller {
-    Caller { settings: config.settings.clone(), node: config.node, store_id }
+pub fn caller(config: &ReplicaConfig, store_id: u128, peers: Arc<Peers>) -> Caller {
+    Caller { settings: config.settings.clone(), node: config.node, store_id, peers }
 }
 
 /// Asks the replica at `addr` who it is.
-pub async fn probe(us: &Caller, node: NodeId, addr: &str, limit: Duration) -> io::Result<wire::HelloReply> {
+pub async fn probe(us: &Caller, node: NodeId, addr: &str, limit: Duration) -> io::Result<Told> {
     link::probe(us, &link::Callee { node, addr: addr.to_owned(), store_id: None }, limit).await
 }

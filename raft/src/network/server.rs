@@ -13,14 +13,17 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
+use trireme_commitlog::LogId;
 use trireme_runtime::net::{TcpListener, TcpStream};
 
 use super::link::Caller;
 use super::requests::{bulk, control, snapshot};
-use super::wire::{self, Hello, HelloReply, Kind, Lane, Outgoing};
+use super::wire::{self, Hello, HelloMore, HelloReply, HelloReplyMore, Kind, Lane, Message, Outgoing};
 use crate::adapter::Adapter;
+use crate::codec::{from_wire, to_wire};
 use crate::heard::Heard;
 use crate::lease::Lease;
+use crate::peers::OLDEST_VERSION;
 use crate::room::Room;
 use crate::types::{NodeId, TypeConfig};
 
@@ -133,16 +136,26 @@ async fn serve(
     let mut buffer = BytesMut::new();
     let first = timeout(HELLO_WITHIN, wire::read_message(&mut stream, &mut buffer, wire::MAX_HELLO)).await;
     let Some(first) = first.map_err(|_| wire::invalid("said nothing in time"))?? else { return Ok(()) };
-    let hello: Hello = first.header("hello").map_err(|error| wire::invalid(error.to_string()))?;
-    if first.kind != Kind::Hello || hello.magic != wire::MAGIC {
-        return Err(wire::invalid("is not a Trireme peer"));
-    }
+    let (hello, more) = read_hello(&served.us, &first)?;
     let members = served.raft.server_metrics().borrow_watched().membership_config.clone();
-    let refused = objection(&served.us, &hello, &members);
-    let initialized = members.log_id().is_some();
-    let reply = HelloReply { refused: refused.clone(), store_id: served.us.store_id, initialized };
+    let had = more.and_then(|more| from_wire(more.had));
+    let refused = objection(&served.us, &hello, had, &members);
+    let reply = HelloReply {
+        refused: refused.clone(),
+        store_id: served.us.store_id,
+        initialized: members.log_id().is_some(),
+    };
+    let reply = match more {
+        None => Outgoing::new(Kind::Hello, first.id, &reply, Vec::new()),
+        Some(_) => {
+            let peers = &served.us.peers;
+            let had = to_wire(peers.had(hello.from, hello.from_store));
+            let more = HelloReplyMore { version: peers.version(), had };
+            Outgoing::new(Kind::Hello, first.id, &(reply, more), Vec::new())
+        }
+    };
     let mut parts = Vec::new();
-    Outgoing::new(Kind::Hello, first.id, &reply, Vec::new()).slices(&mut parts);
+    reply.slices(&mut parts);
     wire::write_all(&mut stream, &parts).await?;
     if let Some(reason) = refused {
         // Who only asks, asks again and again.
@@ -157,6 +170,7 @@ async fn serve(
     if hello.lane == Lane::Probe {
         return Ok(());
     }
+    served.us.peers.announced(hello.from, hello.version);
     let peer = (hello.from, hello.lane);
     let replaced = lanes.enter(peer);
     let result = tokio::select! {
@@ -191,10 +205,31 @@ async fn talk(stream: TcpStream, buffer: BytesMut, lane: Lane, served: &Arc<Serv
     }
 }
 
-/// Why this peer is refused, if it is.
-fn objection(us: &Caller, hello: &Hello, members: &StoredMembershipOf<TypeConfig>) -> Option<String> {
-    if hello.version != wire::VERSION {
-        return Some(format!("peer protocol version {} is not {}", hello.version, wire::VERSION));
+/// Reads a hello as a release of our version does: of version 1, it says no more than that one knows.
+fn read_hello(us: &Caller, first: &Message) -> io::Result<(Hello, Option<HelloMore>)> {
+    let read = match us.peers.version() {
+        OLDEST_VERSION => first.header::<Hello>("hello").map(|hello| (hello, None)),
+        _ => first.header_and_more("hello"),
+    };
+    let (hello, more) = read.map_err(|error| wire::invalid(error.to_string()))?;
+    if first.kind != Kind::Hello || hello.magic != wire::MAGIC {
+        return Err(wire::invalid("is not a Trireme peer"));
+    }
+    if more.is_some() != (OLDEST_VERSION < hello.version) {
+        return Err(wire::invalid(format!("its hello is not one of version {}", hello.version)));
+    }
+    Ok((hello, more))
+}
+
+/// Why this peer is refused, if it is. `had`: what it says that was on our disk.
+fn objection(
+    us: &Caller,
+    hello: &Hello,
+    had: Option<LogId>,
+    members: &StoredMembershipOf<TypeConfig>,
+) -> Option<String> {
+    if let Some(reason) = us.peers.too_old(hello.from, hello.version) {
+        return Some(reason);
     }
     if hello.to != us.node {
         return Some(format!("this is node {}, not node {}", us.node, hello.to));
@@ -218,7 +253,7 @@ fn objection(us: &Caller, hello: &Hello, members: &StoredMembershipOf<TypeConfig
             hello.from
         )),
         // A peer that we do not know may lead a newer membership: Raft itself judges that.
-        _ => None,
+        _ => us.peers.judge(hello.from, had).err(),
     }
 }
 

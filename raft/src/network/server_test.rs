@@ -20,6 +20,7 @@ use crate::codec::WireVote;
 use crate::config::{ClusterSettings, ReplicaConfig, Timing};
 use crate::entry::kind;
 use crate::node::{Node, Progress, Store};
+use crate::peers::{NEWEST_VERSION, OLDEST_VERSION, Witnessed};
 use crate::proposal::Outcome;
 use crate::state_machine::{Applied, RestoreError, StateMachine};
 use crate::types::StoredMembership;
@@ -55,6 +56,11 @@ fn settings() -> ClusterSettings {
 
 /// A group of one replica, which leads.
 async fn alone() -> (Node, String, TempDir) {
+    alone_of(NEWEST_VERSION).await
+}
+
+/// The same, of a release that reads formats up to a version.
+async fn alone_of(format_version: u32) -> (Node, String, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let port = loop {
         let port = rand::rng().random_range(10_000..32_000);
@@ -74,6 +80,7 @@ async fn alone() -> (Node, String, TempDir) {
         timing: Timing::default(),
         replication_window: 2,
         log_cache_bytes: 64 << 20,
+        format_version,
     };
     let node = Node::start(Store::open(&config, STORE).unwrap(), Box::new(Nothing)).await.unwrap();
     timeout(PATIENCE, node.leadership().wait_for(|now| now.ready)).await.unwrap().unwrap();
@@ -81,7 +88,7 @@ async fn alone() -> (Node, String, TempDir) {
 }
 
 fn peer() -> Caller {
-    Caller { settings: settings(), node: 2, store_id: 7 }
+    Caller { settings: settings(), node: 2, store_id: 7, peers: Arc::default() }
 }
 
 fn to(addr: &str) -> Callee {
@@ -91,7 +98,7 @@ fn to(addr: &str) -> Callee {
 fn hello(lane: Lane) -> Hello {
     Hello {
         magic: wire::MAGIC,
-        version: wire::VERSION,
+        version: 1,
         lane,
         settings: settings(),
         from: 2,
@@ -151,7 +158,6 @@ async fn a_peer_is_refused_in_words() {
     };
     let cases = [
         (sound.clone(), None),
-        (other(&|h| h.version = 9), Some("peer protocol version 9 is not 1")),
         (other(&|h| h.to = 3), Some("this is node 1, not node 3")),
         (other(&|h| h.settings.cluster = "d".into()), Some("cluster name is c here and d at the peer")),
         (other(&|h| h.settings.group = "x".into()), Some("group name is broker-a here and x at the peer")),
@@ -180,6 +186,65 @@ async fn a_peer_is_refused_in_words() {
     }
     let (_, reply) = introduced(&addr, &other(&|h| h.magic = 1)).await;
     assert!(reply.is_none(), "a stranger is told nothing");
+    node.shutdown().await;
+}
+
+/// What is said of a hello in `docs/decisions/0017-versions.md`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn releases_understand_each_other() {
+    // Version 1 says no more than it did, and is told no more; whoever comes later is, whatever he adds.
+    let (node, addr, _dir) = alone().await;
+    let say = |hello: Outgoing| async {
+        let mut stream = TcpStream::connect(&addr).await.unwrap();
+        stream.write_all(&bytes(hello)).await.unwrap();
+        wire::read_message(&mut stream, &mut BytesMut::new(), wire::MAX_HELLO).await.ok().flatten()
+    };
+    let old = say(Outgoing::new(Kind::Hello, 0, &hello(Lane::Control), Vec::new())).await.unwrap();
+    assert_eq!(old.header::<HelloReply>("reply").unwrap().refused, None);
+    for version in [2, 3] {
+        let said = (Hello { version, ..hello(Lane::Control) }, HelloMore { had: None });
+        let later = Outgoing::new(Kind::Hello, 0, &(&said, "more than we know"), Vec::new());
+        for hello in [Outgoing::new(Kind::Hello, 0, &said, Vec::new()), later] {
+            let reply = say(hello).await.unwrap();
+            let (reply, more) = reply.header_and_more::<HelloReply, HelloReplyMore>("reply").unwrap();
+            assert_eq!((reply.refused, more.unwrap().version), (None, NEWEST_VERSION));
+        }
+    }
+    let lying = say(Outgoing::new(Kind::Hello, 0, &Hello { version: 2, ..hello(Lane::Control) }, Vec::new()));
+    assert!(lying.await.is_none(), "version 2 says more");
+    node.shutdown().await;
+
+    // Who knows version 1 alone is called once more, in its words; and left alone if the group is beyond that.
+    let (node, addr, _dir) = alone_of(OLDEST_VERSION).await;
+    let caller = peer();
+    let told = link::probe(&caller, &to(&addr), PATIENCE).await.unwrap();
+    assert_eq!((told.refused, told.version), (None, OLDEST_VERSION));
+    caller.peers.learn(NEWEST_VERSION, BTreeMap::new());
+    let link = Link::new(caller, to(&addr), Lane::Control);
+    let error = link.call(Kind::PreVote, &1_u8, Vec::new(), PATIENCE).await.unwrap_err();
+    assert!(error.to_string().contains("node 1 reads those up to 1"), "{error}");
+    node.shutdown().await;
+}
+
+/// A peer that says that we had more than we have is right: he has it from us.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_less_than_it_had_is_told_by_whoever_knows() {
+    let (node, addr, _dir) = alone().await;
+    let store = Witnessed { store_id: STORE, last: node.progress().flushed.unwrap() };
+    let outdated = node.peers().outdated();
+    let call = async |last: LogId| {
+        let caller = peer();
+        caller.peers.learn(NEWEST_VERSION, [(1, Witnessed { last, ..store })].into());
+        let link = Link::new(caller, to(&addr), Lane::Control);
+        let asked = VoteHeader { vote: vote(0), last_log: None, transfer: false };
+        link.call(Kind::PreVote, &asked, Vec::new(), PATIENCE).await.map(drop)
+    };
+    call(store.last).await.unwrap();
+    assert_eq!(*outdated.borrow(), None);
+    let more = LogId { index: store.last.index + 1, ..store.last };
+    let error = call(more).await.unwrap_err();
+    assert!(error.to_string().contains("its store is an older copy"), "{error}");
+    assert!(outdated.borrow().as_ref().is_some_and(|reason| reason.contains("says node 2")));
     node.shutdown().await;
 }
 

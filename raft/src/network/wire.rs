@@ -14,6 +14,7 @@
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -23,8 +24,6 @@ use crate::types::NodeId;
 
 /// First field of every hello: tells a peer from anything else that may connect.
 pub const MAGIC: u64 = 0x5452_4952_454d_4531;
-/// Version of this protocol. Peers of another version are refused.
-pub const VERSION: u32 = 1;
 /// The largest message: one entry is bounded far below by what a broker accepts.
 pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 /// Of these, what a header may take: names of members and their addresses.
@@ -80,9 +79,11 @@ pub enum Lane {
     Probe,
 }
 
+/// What a hello has said since version 1. Who announces more says [`HelloMore`] behind it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {
     pub magic: u64,
+    /// The newest format version that the caller reads.
     pub version: u32,
     pub lane: Lane,
     pub settings: ClusterSettings,
@@ -93,6 +94,14 @@ pub struct Hello {
     pub to_store: Option<u128>,
 }
 
+/// What a hello says besides, from version 2 on. New fields go at the end: who does not know them ignores them.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct HelloMore {
+    /// What the one who is called had on its disk, as far as the caller knows.
+    pub had: WireLogId,
+}
+
+/// The answer to a hello of version 1. Who announces more is told [`HelloReplyMore`] behind it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HelloReply {
     /// Why the connection is refused; `None` if it is welcome.
@@ -100,6 +109,15 @@ pub struct HelloReply {
     pub store_id: u128,
     /// The replica belongs to a group that has members already.
     pub initialized: bool,
+}
+
+/// What an answer says besides, from version 2 on. New fields go at the end, as in [`HelloMore`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct HelloReplyMore {
+    /// The newest format version that the answering replica reads.
+    pub version: u32,
+    /// What the caller had on its disk, as far as the answering replica knows.
+    pub had: WireLogId,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -182,8 +200,18 @@ pub struct Message {
 
 impl Message {
     /// The typed header.
-    pub fn header<T: serde::de::DeserializeOwned>(&self, what: &'static str) -> Result<T, DecodeError> {
+    pub fn header<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, DecodeError> {
         codec::decode(what, &self.header)
+    }
+
+    /// The typed header, and what may follow it; behind that may be what only newer releases know.
+    pub fn header_and_more<T: DeserializeOwned, M: DeserializeOwned>(
+        &self,
+        what: &'static str,
+    ) -> Result<(T, Option<M>), DecodeError> {
+        let (header, rest) = codec::decode_first(what, &self.header)?;
+        let more = if rest.is_empty() { None } else { Some(codec::decode_first(what, rest)?.0) };
+        Ok((header, more))
     }
 }
 
@@ -318,7 +346,7 @@ mod tests {
             ClusterSettings { cluster: "c".into(), group: "broker-a".into(), segment_bytes: 1 << 30 };
         let hello = Hello {
             magic: MAGIC,
-            version: VERSION,
+            version: 1,
             lane: Lane::Bulk,
             settings,
             from: 1,
@@ -326,6 +354,7 @@ mod tests {
             to: 2,
             to_store: Some(22),
         };
+        let more = HelloMore { had: Some((6, 9)) };
         let header =
             AppendHeader { session: 3, vote, prev: Some((6, 9)), leader_commit: Some((6, 8)), entries: 2 };
         let asked = VoteHeader { vote, last_log: Some((6, 9)), transfer: false };
@@ -341,6 +370,7 @@ mod tests {
         let body = || vec![Bytes::from_static(b"two "), Bytes::new(), Bytes::from_static(b"frames")];
         vec![
             (Kind::Hello, bytes(Outgoing::new(Kind::Hello, 0, &hello, Vec::new()))),
+            (Kind::Hello, bytes(Outgoing::new(Kind::Hello, 0, &(&hello, &more), Vec::new()))),
             (Kind::Append, bytes(Outgoing::new(Kind::Append, 1, &header, body()))),
             (Kind::Vote, bytes(Outgoing::new(Kind::Vote, 2, &asked, Vec::new()))),
             (Kind::PreVote, bytes(Outgoing::new(Kind::PreVote, u64::MAX, &asked, Vec::new()))),
@@ -352,7 +382,7 @@ mod tests {
     /// Decodes the header as whatever the kind says.
     fn read_header(message: &Message) -> Result<(), DecodeError> {
         match message.kind {
-            Kind::Hello => message.header::<Hello>("hello").map(drop),
+            Kind::Hello => message.header_and_more::<Hello, HelloMore>("hello").map(drop),
             Kind::Append => message.header::<AppendHeader>("append").map(drop),
             Kind::Vote | Kind::PreVote => message.header::<VoteHeader>("vote").map(drop),
             Kind::Transfer => message.header::<TransferHeader>("transfer").map(drop),

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use trireme_commitlog::{LogDir, LogId};
 use trireme_raft::config::{ClusterSettings, ReplicaConfig, Timing};
 use trireme_raft::node::{Leadership, Node, Role, StartError, Store};
+use trireme_raft::peers::NEWEST_VERSION;
 use trireme_raft::proposal::{Committed, ProposeError};
 
 pub use echo::{Echo, proposal};
@@ -98,6 +99,7 @@ pub fn configs(
         timing: timing.clone(),
         replication_window: 2,
         log_cache_bytes: 64 << 20,
+        format_version: NEWEST_VERSION,
     };
     ports.iter().map(config).collect()
 }

@@ -25,6 +25,7 @@ use parking_lot::{Condvar, Mutex};
 use trireme_commitlog::LogId;
 use trireme_raft::config::ReplicaConfig;
 use trireme_raft::node::{Node, Store};
+use trireme_raft::peers::NEWEST_VERSION;
 
 use super::{Echo, PATIENCE, logging, proposal};
 
@@ -193,6 +194,7 @@ fn config(spec: &str) -> ReplicaConfig {
         },
         replication_window: 2,
         log_cache_bytes: 64 << 20,
+        format_version: NEWEST_VERSION,
     }
 }
 

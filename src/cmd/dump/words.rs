@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use trireme_broker::command::Command;
+use trireme_broker::features::witness::Seen;
 
 use super::record::{
     Carries, Checkpoint, Damage, Frame, Hard, Id, Mark, Members, Message, Part, Queue, Record, Segment,
@@ -325,6 +326,15 @@ impl Display for InWords<'_> {
                 advance.from,
                 advance.next
             ),
+            Command::RaiseVersion(raise) => write!(f, "raise the format version to {}", raise.version),
+            Command::Witness(witness) => {
+                write!(f, "witness")?;
+                for (nth, Seen { node, term, index, .. }) in witness.seen.iter().enumerate() {
+                    let separator = if nth == 0 { " " } else { ", " };
+                    write!(f, "{separator}node {node} has {term}-{index} on disk")?;
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A name server and groups of three replicas.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,11 @@ impl Cluster {
 
     /// Starts a cluster and waits until every group has a leader that the name server knows.
     pub async fn start_with(options: Options) -> Self {
+        Self::start_of(options, None).await
+    }
+
+    /// The same, of replicas of another program.
+    pub async fn start_of(options: Options, program: Option<&Path>) -> Self {
         let permit = GROUPS.acquire_many(options.groups.into()).await.unwrap();
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let namesrvs: Vec<Namesrv> = (1..=options.namesrvs)
@@ -128,7 +133,8 @@ impl Cluster {
                 args.extend(options.args.iter().cloned());
                 let log = dir.path().join(format!("{name}-{node}.log"));
                 let [addr, peer_addr] = addrs[node - 1];
-                let process = Process::new(args, log);
+                let mut process = Process::new(args.clone(), log);
+                process.change(program, args);
                 replicas.push(Replica {
                     group: name.clone(),
                     node: node as u64,

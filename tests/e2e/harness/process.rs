@@ -13,6 +13,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// A process and how to start it again. Killed when dropped.
 pub struct Process {
+    program: PathBuf,
     args: Vec<String>,
     log: PathBuf,
     child: Option<Child>,
@@ -23,14 +24,21 @@ pub struct Process {
 impl Process {
     /// A process of `trireme` with these arguments that is not running; what it prints goes to `log`.
     pub fn new(args: Vec<String>, log: PathBuf) -> Self {
-        Self { args, log, child: None, stdin: None }
+        let program = env!("CARGO_BIN_EXE_trireme").into();
+        Self { program, args, log, child: None, stdin: None }
+    }
+
+    /// The next start is one of another program, or with other arguments.
+    pub fn change(&mut self, program: Option<&Path>, args: Vec<String>) {
+        self.program = program.map_or(env!("CARGO_BIN_EXE_trireme").into(), Path::to_owned);
+        self.args = args;
     }
 
     /// Starts it.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "it runs already: {:?}", self.args);
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_trireme"))
+        let mut child = Command::new(&self.program)
             .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())

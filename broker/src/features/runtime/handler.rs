@@ -40,6 +40,8 @@ pub fn runtime_info(shared: &Arc<Shared>, responder: Responder) {
         ("raftApplied", shown(progress.applied)),
         ("raftTrimmed", shown(progress.trimmed)),
         ("raftApplyBehind", behind.to_string()),
+        ("raftWitnessed", shown(shared.node.peers().witnessed())),
+        ("formatVersion", shared.node.peers().group_version().to_string()),
         ("logDamaged", scrub.damaged.to_string()),
         ("logMended", shared.mender.mended().to_string()),
         ("logScrubbedBytes", scrub.scrubbed.to_string()),
