@@ -20,6 +20,10 @@ use crate::world::{CLIENT, Canary, Cluster, GROUP, HostNo, Link, NAMESRVS, REPLI
 const SYNCS_WITHIN: Duration = Duration::from_secs(3);
 /// Whoever fills a disk looks so often whether there is room again.
 const TAKES_EVERY: Duration = Duration::from_millis(200);
+/// What a slow disk needs more for a sync.
+const SLOWER_BY: Duration = Duration::from_millis(100);
+/// A replica with an older store hears of it within this: when it is connected.
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
 /// So often the lead is asked for; each time something else may come between.
 const ASKS: usize = 3;
 
@@ -55,6 +59,10 @@ pub enum Action {
     BadNetwork,
     /// Somebody else takes all the room on the disk.
     DiskFull,
+    /// Every sync takes a tenth of a second longer.
+    SlowDisk,
+    /// It is killed, and an older copy of its store is put back; later the store that it had.
+    OldStore,
     /// The lead is handed over by order.
     Transfer,
     /// Name servers are killed.
@@ -125,6 +133,8 @@ impl Action {
             Self::Isolate | Self::CutOff | Self::Muted | Self::Deaf | Self::Bridge => (1_000, 10_000),
             Self::BadNetwork => (5_000, 10_000),
             Self::DiskFull => (1_000, 6_000),
+            Self::SlowDisk => (2_000, 8_000),
+            Self::OldStore => (500, 3_000),
             Self::Transfer => (1_000, 1_000),
             Self::NameServers => (1_000, 10_000),
             Self::Replace | Self::ReplaceAndKill => (200, 3_000),
@@ -137,7 +147,7 @@ pub fn is_possible(action: Action) -> bool {
     static HAS_STRACE: OnceLock<bool> = OnceLock::new();
     let has_strace =
         || std::process::Command::new("strace").arg("-V").output().is_ok_and(|v| v.status.success());
-    action != Action::SyncFails || *HAS_STRACE.get_or_init(has_strace)
+    !matches!(action, Action::SyncFails | Action::SlowDisk) || *HAS_STRACE.get_or_init(has_strace)
 }
 
 impl fmt::Display for Fault {
@@ -163,6 +173,8 @@ pub fn name(action: Action, whom: Whom) -> String {
         Action::Bridge => "bridge",
         Action::BadNetwork => "bad network",
         Action::DiskFull => "disk full",
+        Action::SlowDisk => "slow disk",
+        Action::OldStore => "older store put back",
         Action::Transfer => "transfer",
         Action::NameServers => "name servers killed",
         Action::Replace => "replaced",
@@ -202,7 +214,7 @@ impl Fault {
         let recovered = recovered(cluster).await.then(|| epoch.micros());
         let has_majority = match self.action {
             Action::Storm | Action::BadNetwork | Action::PausedThenPower | Action::ReplaceAndKill => false,
-            Action::Bridge | Action::Transfer | Action::NameServers => true,
+            Action::Bridge | Action::Transfer | Action::NameServers | Action::SlowDisk => true,
             // A leader whose disk is full goes on to lead, and refuses.
             Action::DiskFull => self.whom == Whom::Follower,
             _ => victims.len() * 2 < REPLICAS,
@@ -355,6 +367,23 @@ impl Fault {
                 }
                 Ok(claim(is_full, &format!("{taken} bytes taken, none free at the end"), "there was room"))
             }
+            Action::SlowDisk => {
+                let mut tracers = Vec::new();
+                for at in victims {
+                    tracers.push(cluster.replicas[*at].process.slow_syncs(SLOWER_BY).await?);
+                }
+                sleep(self.lasts).await;
+                let mut slow = Vec::new();
+                for tracer in tracers {
+                    slow.push(tracer.let_go().await?);
+                }
+                let told = format!("syncs that took {} ms longer: {slow:?}", SLOWER_BY.as_millis());
+                Ok(claim(!slow.contains(&0), &told, "no sync was made"))
+            }
+            Action::OldStore => {
+                let at = victims.first().copied().context("a replica whose store is put back")?;
+                self.put_back(cluster, lives, at).await
+            }
             Action::Transfer => {
                 let to = (leader + random.random_range(1..REPLICAS)) % REPLICAS;
                 let (mut leads, mut asked) = (Some(leader), 0);
@@ -389,6 +418,45 @@ impl Fault {
                 self.replace(cluster, lives, at).await
             }
         }
+    }
+
+    async fn put_back(
+        self,
+        cluster: &mut Cluster,
+        lives: &impl Lives,
+        at: usize,
+    ) -> anyhow::Result<Result<String, String>> {
+        let killed = kill(cluster, &[at]).await?;
+        let old = cluster.copy_store(at)?;
+        start(cluster, lives, &[at])?;
+        // With nothing new it is no older copy.
+        let before = cluster.group.statuses().await.iter().flatten().map(|status| status.committed).max();
+        let is_whole = recovered(cluster).await;
+        sleep(self.lasts).await;
+        let has_more = || async {
+            let status = cluster.group.statuses().await.into_iter().nth(at).flatten();
+            status.is_some_and(|status| before < Some(status.committed))
+        };
+        if !is_whole || !has_more().await {
+            return Ok(Err("nothing was written since the copy was made".to_owned()));
+        }
+        let killed = killed.and(kill(cluster, &[at]).await?);
+        cluster.swap_store(at, &old)?;
+        start(cluster, lives, &[at])?;
+        let most = Instant::now() + STOPS_WITHIN;
+        let mut ended = cluster.replicas[at].process.ended()?;
+        while ended.is_none() && Instant::now() < most {
+            sleep(Duration::from_millis(20)).await;
+            ended = cluster.replicas[at].process.ended()?;
+        }
+        if ended.is_none() {
+            kill(cluster, &[at]).await?.map_err(anyhow::Error::msg)?;
+        }
+        cluster.swap_store(at, &old)?;
+        std::fs::remove_dir_all(&old)?;
+        start(cluster, lives, &[at])?;
+        let is_refused = ended.is_some_and(|status| !status.success());
+        Ok(killed.and(claim(is_refused, "the older store was not used", "the older store was used")))
     }
 
     async fn replace(

@@ -23,9 +23,9 @@ pub enum Mix {
     Pause,
     /// Networks that are cut, on both ways or on one, or bad.
     Network,
-    /// Disks that are full.
+    /// Disks that are full, or slow.
     Disk,
-    /// Replicas lost for good, and new ones in their place.
+    /// Replicas lost for good, and new ones in their place; older stores that are put back.
     Members,
     /// Leaders killed, frozen and cut off: how long is it until messages are taken again?
     Failover,
@@ -83,7 +83,9 @@ impl Mix {
         use Action::{
             BadNetwork, Bridge, CutOff, DiskFull, Isolate, Kill, Muted, NameServers, Pause, Power, Storm,
         };
-        use Action::{Deaf, PausedThenPower, Replace, ReplaceAndKill, SyncFails, Transfer};
+        use Action::{
+            Deaf, OldStore, PausedThenPower, Replace, ReplaceAndKill, SlowDisk, SyncFails, Transfer,
+        };
         use Whom::{All, Follower, Leader, Majority};
         let kill = [(Kill, Leader), (Kill, Follower), (Kill, Majority), (Kill, All), (Storm, All)];
         let power = [
@@ -106,8 +108,16 @@ impl Mix {
             (Bridge, Follower),
             (BadNetwork, All),
         ];
-        let disk = [(DiskFull, Leader), (DiskFull, Follower), (DiskFull, All)];
-        let members = [(Replace, Leader), (Replace, Follower), (ReplaceAndKill, Follower)];
+        let disk = [
+            (DiskFull, Leader),
+            (DiskFull, Follower),
+            (DiskFull, All),
+            (SlowDisk, Leader),
+            (SlowDisk, Follower),
+            (SlowDisk, All),
+        ];
+        let members =
+            [(Replace, Leader), (Replace, Follower), (ReplaceAndKill, Follower), (OldStore, Follower)];
         let others = [(Transfer, Leader), (NameServers, Follower), (NameServers, All)];
         match self {
             Self::All => [&kill[..], &power, &power, &pause, &network, &disk, &members, &others].concat(),

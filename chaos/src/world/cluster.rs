@@ -1,7 +1,8 @@
 //! Three replicas of a group, two name servers, and this process as their clients.
 
+use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,6 +24,8 @@ pub const GROUP: &str = "broker-a";
 const CLIENT_PORT: u16 = 10911;
 const PEER_PORT: u16 = 10912;
 const NAMESRV_PORT: u16 = 9876;
+/// Of the log, what is copied: the segment that is written, those that are prepared, the mark.
+const LAST_FILES: usize = 8;
 
 /// How to make a cluster.
 #[derive(Clone, Debug)]
@@ -107,6 +110,23 @@ impl Cluster {
         Ok(self.last_node)
     }
 
+    /// Makes a copy of the store of a replica that does not run, and says where it is. Files of the log that are not written
+    /// any more are not copied but named twice.
+    pub fn copy_store(&self, at: usize) -> anyhow::Result<PathBuf> {
+        let copy = self.replicas[at].disk.path().join("copy");
+        copy_dir(&self.store(at), &copy)?;
+        Ok(copy)
+    }
+
+    /// Lets another store and a replica's own, which does not run, change places.
+    pub fn swap_store(&self, at: usize, with: &Path) -> anyhow::Result<()> {
+        let aside = with.with_extension("aside");
+        fs::rename(self.store(at), &aside)?;
+        fs::rename(with, self.store(at))?;
+        fs::rename(&aside, with)?;
+        Ok(())
+    }
+
     /// Where clients and where peers reach a replica, as orders have it.
     pub fn addr_of(&self, at: usize) -> String {
         let addr = addr(self.replicas[at].host);
@@ -158,6 +178,26 @@ impl Cluster {
     pub fn store(&self, at: usize) -> PathBuf {
         self.replicas[at].disk.path().join("store")
     }
+}
+
+/// Files that are still written to are the last ones of each directory, by their names or because of what they are.
+fn copy_dir(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir(to)?;
+    let mut entries = fs::read_dir(from)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let is_log = from.file_name().is_some_and(|name| name == "commitlog");
+    let last = entries.len().saturating_sub(LAST_FILES);
+    for (nth, entry) in entries.iter().enumerate() {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_dir(&source, &target)?;
+        } else if is_log && nth < last && source.extension().is_some_and(|kind| kind == "log") {
+            fs::hard_link(&source, &target)?;
+        } else {
+            fs::copy(&source, &target)?;
+        }
+    }
+    Ok(())
 }
 
 /// As clients and brokers are told them.

@@ -64,10 +64,20 @@ impl Process {
 
     /// Lets every sync fail from now on, until it is ended.
     pub async fn fail_syncs(&self) -> anyhow::Result<Tracer> {
+        self.trace("error=EIO").await
+    }
+
+    /// Lets every sync take so much longer from now on, until the tracer lets go of it.
+    pub async fn slow_syncs(&self, by: Duration) -> anyhow::Result<Tracer> {
+        self.trace(&format!("delay_enter={}", by.as_micros())).await
+    }
+
+    async fn trace(&self, inject: &str) -> anyhow::Result<Tracer> {
         let output = self.log.with_extension("strace");
         let pid = self.pid()?.as_raw_nonzero().to_string();
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"]);
+        let inject = format!("inject=fsync,fdatasync:{inject}");
+        command.args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", &inject]);
         command.args(["-p", &pid, "-o"]).arg(&output).kill_on_drop(true);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let tracer = Tracer { child: child.context("cannot run strace")?, output };
@@ -143,7 +153,7 @@ fn stands_still(pid: Pid) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// What makes syncs fail, until the process has ended.
+/// What makes syncs fail, until the process has ended; or slow.
 pub struct Tracer {
     child: Child,
     output: PathBuf,
@@ -153,6 +163,18 @@ impl Tracer {
     /// Whether it has made one fail by now.
     pub fn has_injected(&self) -> anyhow::Result<bool> {
         Ok(fs::read_to_string(&self.output)?.contains("(INJECTED)"))
+    }
+
+    /// Lets go of the process, which runs on. How many syncs were slow.
+    pub async fn let_go(mut self) -> anyhow::Result<usize> {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        kill_process(pid.context("strace has ended by itself")?, Signal::INT)?;
+        if tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
+            self.child.start_kill()?;
+        }
+        let slow = fs::read_to_string(&self.output)?.matches("(DELAYED)").count();
+        fs::remove_file(&self.output)?;
+        Ok(slow)
     }
 
     /// Waits for its end, when the process has ended, and tells whether it has made a sync fail.
