@@ -219,9 +219,10 @@ impl Fault {
             Action::DiskFull => self.whom == Whom::Follower,
             _ => victims.len() * 2 < REPLICAS,
         };
-        let takes_leader =
-            matches!(self.action, Action::Kill | Action::Pause | Action::CutOff | Action::Power)
-                && self.whom == Whom::Leader;
+        let takes_leader = matches!(
+            self.action,
+            Action::Kill | Action::Pause | Action::CutOff | Action::Isolate | Action::Power
+        ) && self.whom == Whom::Leader;
         Ok(Made {
             what: name(self.action, self.whom),
             victims: victims.iter().map(|at| at + 1).collect(),

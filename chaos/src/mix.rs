@@ -10,6 +10,12 @@ use rand::seq::IndexedRandom;
 
 use crate::fault::{self, Action, Fault, Whom};
 
+/// In milliseconds, at least and at most: until another replica leads, and a little longer.
+const STRIKES_LAST: (u64, u64) = (1_800, 2_500);
+
+/// Between two of them.
+const STRIKES_REST: (u64, u64) = (500, 1_500);
+
 /// Which faults a run draws from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mix {
@@ -27,7 +33,7 @@ pub enum Mix {
     Disk,
     /// Replicas lost for good, and new ones in their place; older stores that are put back.
     Members,
-    /// Leaders killed, frozen and cut off: how long is it until messages are taken again?
+    /// Leaders killed, frozen and isolated: how long is it until messages are taken again?
     Failover,
     /// Files of one replica are damaged, one at a time: [`crate::damage`].
     Damage,
@@ -73,9 +79,15 @@ impl Mix {
             fault::name(*action, *whom).starts_with(only) && fault::is_possible(*action)
         });
         let (action, whom) = *faults.choose(random)?;
-        let (least, most) = action.lasts();
+        let (least, most) = if self == Self::Failover { STRIKES_LAST } else { action.lasts() };
         let lasts = Duration::from_millis(random.random_range(least..=most));
         Some(Fault { action, whom, lasts })
+    }
+
+    /// A time before the next fault, of quiet.
+    pub fn rest(self, random: &mut impl Rng) -> Duration {
+        let (least, most) = if self == Self::Failover { STRIKES_REST } else { (200, 4_000) };
+        Duration::from_millis(random.random_range(least..most))
     }
 
     /// What is drawn from, each as often as it is named.
@@ -127,7 +139,7 @@ impl Mix {
             Self::Network => network.into(),
             Self::Disk => disk.into(),
             Self::Members => members.into(),
-            Self::Failover => vec![(Kill, Leader), (Pause, Leader), (CutOff, Leader)],
+            Self::Failover => vec![(Kill, Leader), (Pause, Leader), (CutOff, Leader), (Isolate, Leader)],
             Self::Damage | Self::None => Vec::new(),
         }
     }

@@ -128,7 +128,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     let deadline = Instant::now() + plan.lasts;
     while Instant::now() < deadline {
         // A quarter of the time or so nothing is done, and it is seen whether all is well.
-        sleep(Duration::from_millis(random.random_range(200..4_000))).await;
+        sleep(plan.mix.rest(&mut random)).await;
         let Some(fault) = plan.mix.draw(&plan.only, &mut random) else { continue };
         // Before it is killed for the sake of the fault, and nobody sees that it had ended already.
         if !all_run(&mut cluster, &watch, &mut violations)? {
