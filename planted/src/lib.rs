@@ -31,6 +31,12 @@ defects! {
     TailNotTruncated = "tail-not-truncated",
     /// Where a queue ends is answered by whoever is asked, whether it leads or not.
     EndsFromAnybody = "ends-from-anybody",
+    /// A topic's configuration is told by whoever is asked, whether it leads or not.
+    ConfigFromAnybody = "config-from-anybody",
+    /// A delayed message is delivered up to half a second before its time.
+    DelayedEarly = "delayed-early",
+    /// Whoever delivers delayed messages delivers the one before them once more.
+    DelayedTwice = "delayed-twice",
     /// A leader answers without asking whether it is still within its lease.
     LeaseNotChecked = "lease-not-checked",
     /// Positions of consumers are kept by the leader, and not in the log.

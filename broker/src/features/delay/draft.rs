@@ -1,5 +1,6 @@
 //! How a delayed message is stored, and what it becomes when it is due.
 
+use trireme_planted::{self as planted, Defect};
 use trireme_remoting::message::{StoredMessage, properties, property};
 
 use crate::features::send::scan;
@@ -45,9 +46,11 @@ pub struct Delayed {
     pub suffix: String,
 }
 
-/// Places a message for `topic` and `queue_id` that is stored at `now_ms`. A level beyond the last counts
-/// as the last.
-pub fn place(shared: &Shared, topic: &str, queue_id: i32, level: i32, now_ms: i64) -> Delayed {
+/// Places a message for `topic` and `queue_id` that is stored now. A level beyond the last counts as the last.
+///
+/// It is due by this replica's clock, and not by its store timestamp: once a clock was ahead, the store timestamps of all
+/// replicas are, until time has caught up with them.
+pub fn place(shared: &Shared, topic: &str, queue_id: i32, level: i32) -> Delayed {
     let level = usize::try_from(level).unwrap_or(1).clamp(1, LEVELS.len());
     let mut suffix = String::new();
     properties::append(&mut suffix, property::REAL_TOPIC, topic);
@@ -56,9 +59,20 @@ pub fn place(shared: &Shared, topic: &str, queue_id: i32, level: i32, now_ms: i6
     Delayed {
         topic_id: topic_id.expect("a system topic cannot be deleted"),
         queue_id: i32::try_from(level - 1).expect("there are 18 levels"),
-        due: now_ms.saturating_add(LEVELS[level - 1]),
+        due: shared.clock.now_ms().saturating_add(LEVELS[level - 1]),
         suffix,
     }
+}
+
+/// Whether a message of a level that says that it is due at `due` is to be delivered. Also if that is longer to wait than the
+/// level is: then the clock was ahead that it was placed by, and it would keep all behind it waiting. RocketMQ:
+/// `ScheduleMessageService.correctDeliverTimestamp`.
+pub fn is_due(level_queue: u32, due: i64, now_ms: i64) -> bool {
+    let delay = LEVELS.get(level_queue as usize).copied().unwrap_or(i64::MAX);
+    if planted::is(Defect::DelayedEarly) && due <= now_ms + 500 {
+        return true;
+    }
+    due <= now_ms || now_ms.saturating_add(delay) < due
 }
 
 /// Where a delayed message goes; `None` if it does not say, which no message of ours does.

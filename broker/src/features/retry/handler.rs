@@ -123,8 +123,7 @@ async fn store(shared: &Arc<Shared>, plan: Plan) -> Result<(), SubmitError> {
         if plan.delay_level == 0 {
             return submission.message(topic_id, tags, keys, &fields, "");
         }
-        let now = submission.store_timestamp;
-        let delayed = delay::place(shared, &plan.topic, queue_id, plan.delay_level, now);
+        let delayed = delay::place(shared, &plan.topic, queue_id, plan.delay_level);
         fields.topic = names::SCHEDULE_TOPIC;
         fields.queue_id = delayed.queue_id;
         submission.message(delayed.topic_id, delayed.due, keys, &fields, &delayed.suffix)

@@ -172,13 +172,7 @@ impl<'a> Prepared<'a> {
         };
         let is_dead_letter = self.topic.starts_with(names::DLQ_PREFIX);
         if seen.delay_level > 0 && !is_dead_letter {
-            let delayed = delay::place(
-                self.shared,
-                &self.topic,
-                self.queue_id,
-                seen.delay_level,
-                submission.store_timestamp,
-            );
+            let delayed = delay::place(self.shared, &self.topic, self.queue_id, seen.delay_level);
             let suffix = format!("{suffix}{}", delayed.suffix);
             fields.topic = names::SCHEDULE_TOPIC;
             fields.queue_id = delayed.queue_id;
