@@ -26,6 +26,9 @@ long-poll-skips         none     -                0.2
 pull-leaves-out         none     -                0.5
 ends-with-its-leader    kill     kill:_leader     0.3
 old-store-used          members  older            0.3
+config-from-anybody     network  isolated         0.5
+delayed-early           none     -                0.3
+delayed-twice           none     -                0.3
 '
 missed=0
 printf '%-26s %-9s %7s  %s\n' defect mix seconds 'first violation'

@@ -89,11 +89,13 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         segment_bytes: SEGMENT_BYTES,
         seed: plan.seed,
         args: args.map(str::to_owned).into(),
+        clocks: false,
     })
     .await?;
     let mut load = Load::start(cluster.client()?, &cluster.group, plan.rate, plan.seed).await?;
     sleep(FILLS_FOR).await;
     load.stop_sending().await;
+    load.deliver(&cluster.group).await;
     load.stop_reading().await;
     let last = cluster.group.converged(SERVES_WITHIN).await.map_err(|error| anyhow::anyhow!("{error}"))?;
     let mut violations = Violations::default();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use rand::Rng;
@@ -14,12 +14,16 @@ use trireme_remoting::headers::{ChangeReplicasRequest, ChangeReplicasResponse, E
 use trireme_remoting::{Frame, RequestCode, response};
 
 use crate::history::{Epoch, Micros};
-use crate::world::{CLIENT, Canary, Cluster, GROUP, HostNo, Link, NAMESRVS, REPLICAS, Status, Tracer};
+use crate::world::{
+    CLIENT, Canary, Cluster, GROUP, HostNo, Link, NAMESRVS, REPLICAS, Status, Tracer, can_be_wrong,
+};
 
 /// Who can sync at all does so within this.
 const SYNCS_WITHIN: Duration = Duration::from_secs(3);
 /// Whoever fills a disk looks so often whether there is room again.
 const TAKES_EVERY: Duration = Duration::from_millis(200);
+/// Clocks are ahead, or behind, by no more than this.
+const WRONG_BY_AT_MOST: Duration = Duration::from_secs(100 * 60 * 60);
 /// What a slow disk needs more for a sync.
 const SLOWER_BY: Duration = Duration::from_millis(100);
 /// A replica with an older store hears of it within this: when it is connected.
@@ -61,6 +65,8 @@ pub enum Action {
     DiskFull,
     /// Every sync takes a tenth of a second longer.
     SlowDisk,
+    /// What it takes for the time of day is wrong by up to some days.
+    WrongClock,
     /// It is killed, and an older copy of its store is put back; later the store that it had.
     OldStore,
     /// The lead is handed over by order.
@@ -114,6 +120,9 @@ pub struct Made {
     pub recovered: Option<Micros>,
     /// The longest time, until the cluster was whole again, in which nothing was acknowledged: told in the end.
     pub longest_pause: Micros,
+    /// Clocks were wrong.
+    #[serde(default)]
+    pub clocks: bool,
     /// A majority could work on meanwhile.
     pub has_majority: bool,
     /// Whether it took the leader away.
@@ -134,6 +143,7 @@ impl Action {
             Self::BadNetwork => (5_000, 10_000),
             Self::DiskFull => (1_000, 6_000),
             Self::SlowDisk => (2_000, 8_000),
+            Self::WrongClock => (3_000, 10_000),
             Self::OldStore => (500, 3_000),
             Self::Transfer => (1_000, 1_000),
             Self::NameServers => (1_000, 10_000),
@@ -147,7 +157,11 @@ pub fn is_possible(action: Action) -> bool {
     static HAS_STRACE: OnceLock<bool> = OnceLock::new();
     let has_strace =
         || std::process::Command::new("strace").arg("-V").output().is_ok_and(|v| v.status.success());
-    !matches!(action, Action::SyncFails | Action::SlowDisk) || *HAS_STRACE.get_or_init(has_strace)
+    match action {
+        Action::SyncFails | Action::SlowDisk => *HAS_STRACE.get_or_init(has_strace),
+        Action::WrongClock => can_be_wrong(),
+        _ => true,
+    }
 }
 
 impl fmt::Display for Fault {
@@ -174,6 +188,7 @@ pub fn name(action: Action, whom: Whom) -> String {
         Action::BadNetwork => "bad network",
         Action::DiskFull => "disk full",
         Action::SlowDisk => "slow disk",
+        Action::WrongClock => "wrong clock",
         Action::OldStore => "older store put back",
         Action::Transfer => "transfer",
         Action::NameServers => "name servers killed",
@@ -214,7 +229,11 @@ impl Fault {
         let recovered = recovered(cluster).await.then(|| epoch.micros());
         let has_majority = match self.action {
             Action::Storm | Action::BadNetwork | Action::PausedThenPower | Action::ReplaceAndKill => false,
-            Action::Bridge | Action::Transfer | Action::NameServers | Action::SlowDisk => true,
+            Action::Bridge
+            | Action::Transfer
+            | Action::NameServers
+            | Action::SlowDisk
+            | Action::WrongClock => true,
             // A leader whose disk is full goes on to lead, and refuses.
             Action::DiskFull => self.whom == Whom::Follower,
             _ => victims.len() * 2 < REPLICAS,
@@ -231,6 +250,7 @@ impl Fault {
             healed,
             recovered,
             longest_pause: 0,
+            clocks: self.action == Action::WrongClock,
             has_majority,
             takes_leader,
             proof,
@@ -380,6 +400,28 @@ impl Fault {
                 }
                 let told = format!("syncs that took {} ms longer: {slow:?}", SLOWER_BY.as_millis());
                 Ok(claim(!slow.contains(&0), &told, "no sync was made"))
+            }
+            Action::WrongClock => {
+                let most = i64::try_from(WRONG_BY_AT_MOST.as_secs())?;
+                let mut wrong = Vec::new();
+                for at in victims {
+                    let seconds = random.random_range(-most..=most);
+                    cluster.replicas[*at].clock.set_wrong(seconds)?;
+                    wrong.push(seconds);
+                }
+                sleep(self.lasts).await;
+                let statuses = cluster.group.statuses().await;
+                let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+                let ahead = |at: &usize| statuses[*at].as_ref().map(|status| (status.clock_ms - now) / 1000);
+                let told: Vec<Option<i64>> = victims.iter().map(ahead).collect();
+                for at in victims {
+                    cluster.replicas[*at].clock.set_wrong(0)?;
+                }
+                let is_so =
+                    |(told, wrong): (&Option<i64>, &i64)| told.is_some_and(|told| (told - wrong).abs() <= 5);
+                let are_wrong = told.iter().zip(&wrong).all(is_so);
+                let words = format!("told to be ahead by {told:?} s");
+                Ok(claim(are_wrong, &words, &format!("{words}, not by {wrong:?} s")))
             }
             Action::OldStore => {
                 let at = victims.first().copied().context("a replica whose store is put back")?;

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod group;
 pub mod history;
 pub mod load;
+pub mod metadata;
 pub mod mix;
 pub mod outcome;
 pub mod run;

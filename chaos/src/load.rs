@@ -1,6 +1,7 @@
 //! Clients that go on whatever happens, and take down what they are told.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,11 +21,13 @@ use trireme_remoting::headers::{GetMaxOffsetRequest, OffsetResponse, SendHeader}
 use trireme_remoting::{Frame, RequestCode, response};
 
 use crate::check::Violations;
-use crate::check::logs::Contents;
+use crate::check::delays;
+use crate::check::logs::{self, Contents, Delays};
 use crate::check::reads::{Consumed, Floor, Pulled};
 use crate::group::Group;
 use crate::history::{Attempt, Id, Outcome};
-use crate::outcome;
+use crate::metadata::{self, Metadata};
+use crate::outcome::{self, Told};
 use crate::world::GROUP;
 
 /// The topic of all messages.
@@ -35,6 +38,18 @@ const QUEUES: usize = 8;
 const PRODUCERS: u32 = 12;
 /// Senders of single requests, each to some replica as long as it answers, whoever leads.
 const STRAIGHT: u32 = 12;
+/// The topic of delayed messages, and its queue.
+const DELAYED: &str = "chaos-delayed";
+/// Senders of those.
+const DELAYED_SENDERS: u32 = 2;
+/// Between two messages of one of them.
+const DELAYED_EVERY: Duration = Duration::from_millis(250);
+/// Property and value: a second, five seconds.
+const DELAYS: [&str; 2] = ["DELAY\u{1}1\u{2}", "DELAY\u{1}2\u{2}"];
+/// The longer one, and some time to deliver.
+const ALL_ARE_DUE: Duration = Duration::from_secs(6);
+/// All that wait are delivered within this then.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(30);
 /// More than a replica keeps a request that waits for a leader.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Between two questions where a queue ends.
@@ -61,6 +76,19 @@ pub struct Taken {
     pub probes: u64,
     /// How often they were told how far the group is.
     pub positions: u64,
+    /// How often topics' configuration was changed or read.
+    pub metadata: usize,
+    /// How late delayed messages were, in milliseconds, ascending.
+    pub late: Vec<i64>,
+}
+
+/// What a log holds of what was sent.
+#[derive(Default)]
+pub struct Stored {
+    /// Messages.
+    pub contents: Contents,
+    /// Delayed ones.
+    pub delays: Delays,
 }
 
 struct Shared {
@@ -74,6 +102,8 @@ struct Shared {
     pulled: Mutex<Pulled>,
     violations: Mutex<Violations>,
     probes: Mutex<(u64, u64)>,
+    delayed: Mutex<Vec<(Id, Told)>>,
+    metadata: Arc<Metadata>,
     stop: AtomicBool,
 }
 
@@ -81,14 +111,16 @@ impl Load {
     /// Makes the topic, and starts to send `rate` messages a second to it, and to read them.
     pub async fn start(client: Client, group: &Group, rate: u32, seed: u64) -> anyhow::Result<Self> {
         let count = i32::try_from(QUEUES)?;
-        let spec = TopicSpec { read_queues: count, write_queues: count, ..TopicSpec::new(TOPIC) };
         let deadline = Instant::now() + Duration::from_secs(30);
-        // The name servers may not know the leader yet; making a topic twice is harmless.
-        while let Err(error) = client.admin().create_topic(&spec, None).await {
-            if Instant::now() > deadline {
-                return Err(error).context("the topic cannot be made");
+        for (topic, queues) in [(TOPIC, count), (DELAYED, 1)] {
+            let spec = TopicSpec { read_queues: queues, write_queues: queues, ..TopicSpec::new(topic) };
+            // The name servers may not know the leader yet; making a topic twice is harmless.
+            while let Err(error) = client.admin().create_topic(&spec, None).await {
+                if Instant::now() > deadline {
+                    return Err(error).context("the topic cannot be made");
+                }
+                sleep(Duration::from_millis(100)).await;
             }
-            sleep(Duration::from_millis(100)).await;
         }
         let shared = Arc::new(Shared {
             queues: (0..count).map(|id| MessageQueue::new(TOPIC, GROUP, id)).collect(),
@@ -99,6 +131,8 @@ impl Load {
             pulled: Mutex::new(Pulled::new(QUEUES)),
             violations: Mutex::default(),
             probes: Mutex::default(),
+            delayed: Mutex::default(),
+            metadata: Arc::default(),
             stop: AtomicBool::new(false),
         });
         let consumer = consume(&client, shared.clone()).await?;
@@ -115,6 +149,19 @@ impl Load {
             let first = number as usize % addrs.len();
             addrs.rotate_left(first);
             load.senders.spawn(send_straight(sender, remote.clone(), addrs));
+        }
+        for number in 0..DELAYED_SENDERS {
+            let sender = Sender::new(load.shared.clone(), PRODUCERS + STRAIGHT + number, true, DELAYED_EVERY);
+            let mut addrs = addrs.clone();
+            let first = number as usize % addrs.len();
+            addrs.rotate_left(first);
+            load.senders.spawn(send_delayed(sender, remote.clone(), addrs));
+        }
+        for number in 0..metadata::CLIENTS {
+            let shared = load.shared.clone();
+            let is_over = move || shared.is_over();
+            let metadata = load.shared.metadata.clone();
+            load.senders.spawn(metadata.run(remote.clone(), addrs.clone(), seed ^ number, is_over));
         }
         load.readers.spawn(read(load.shared.clone(), load.client.clone()));
         load.readers.spawn(probe(load.shared.clone(), remote.clone(), addrs.clone(), seed));
@@ -135,6 +182,28 @@ impl Load {
     pub async fn stop_sending(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         while self.senders.join_next().await.is_some() {}
+    }
+
+    /// Waits until what was delayed is delivered, or as long as that may take. To be called when nothing is sent any more.
+    pub async fn deliver(&self, group: &Group) {
+        sleep(ALL_ARE_DUE).await;
+        let wanted = self.shared.delayed.lock().iter().filter(|(_, told)| *told == Told::Yes).count();
+        let deadline = Instant::now() + DELIVERED_WITHIN;
+        while Instant::now() < deadline {
+            for addr in &group.addrs {
+                let header = GetMaxOffsetRequest { topic: DELAYED, queue_id: 0, committed: None };
+                let request = Frame::request(RequestCode::GetMaxOffset).with_ext(header.to_ext());
+                let Ok(answer) = group.remote.invoke(&addr.to_string(), request, ANSWER_WITHIN).await else {
+                    continue;
+                };
+                let told = OffsetResponse::from_ext(&answer.ext).map_or(0, |header| header.offset);
+                if answer.code == response::SUCCESS && usize::try_from(told).is_ok_and(|told| wanted <= told)
+                {
+                    return;
+                }
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until readers and consumers have what the queues hold, or as long as that may take.
@@ -164,14 +233,24 @@ impl Load {
         self.client.shutdown();
     }
 
-    /// Checks what readers were given, and returns all that was taken down.
-    pub fn finish(self, contents: &Contents) -> Taken {
+    /// What the log of the store at `path` holds of it, up to an entry.
+    pub fn stored(&self, path: &Path, up_to: u64, violations: &mut Violations) -> anyhow::Result<Stored> {
+        let contents = logs::contents(path, &self.shared.queues, up_to, violations)?;
+        let delays = logs::delays(path, DELAYED, up_to, violations)?;
+        Ok(Stored { contents, delays })
+    }
+
+    /// Checks what readers were given, and returns all that was taken down. `clocks_were_right`: always.
+    pub fn finish(self, Stored { contents, delays }: &Stored, clocks_were_right: bool) -> Taken {
         let mut violations = std::mem::take(&mut *self.shared.violations.lock());
         self.shared.consumed.lock().check(contents, &mut violations);
         self.shared.pulled.lock().check(contents, &mut violations);
+        let metadata = self.shared.metadata.count();
+        self.shared.metadata.check(&mut violations);
+        let late = delays::check(&self.shared.delayed.lock(), delays, clocks_were_right, &mut violations);
         let attempts = std::mem::take(&mut *self.shared.attempts.lock());
         let (probes, positions) = *self.shared.probes.lock();
-        Taken { attempts, violations, probes, positions }
+        Taken { attempts, violations, probes, positions, metadata, late }
     }
 }
 
@@ -266,11 +345,29 @@ async fn produce(mut sender: Sender, producer: trireme_client::Producer) {
 async fn send_straight(mut sender: Sender, remote: trireme_remoting::Client, mut addrs: Vec<SocketAddr>) {
     while let Some(Sending { id, body, started }) = sender.next().await {
         let queue = &sender.shared.queues[(id.seq as usize + id.client as usize) % QUEUES];
-        let answer = remote.invoke(&addrs[0].to_string(), send_request(queue, body), ANSWER_WITHIN).await;
+        let answer = remote.invoke(&addrs[0].to_string(), send_request(queue, body, ""), ANSWER_WITHIN).await;
         if answer.is_err() {
             addrs.rotate_left(1);
         }
         sender.told(id, started, outcome::of_request(queue, answer));
+    }
+}
+
+/// Sends delayed messages, in the same way.
+async fn send_delayed(mut sender: Sender, remote: trireme_remoting::Client, mut addrs: Vec<SocketAddr>) {
+    let queue = MessageQueue::new(DELAYED, GROUP, 0);
+    while let Some(Sending { id, body, .. }) = sender.next().await {
+        let delay = DELAYS[id.seq as usize % DELAYS.len()];
+        let request = send_request(&queue, body, delay);
+        let answer = remote.invoke(&addrs[0].to_string(), request, ANSWER_WITHIN).await;
+        if answer.is_err() {
+            addrs.rotate_left(1);
+        }
+        let told = outcome::told(&answer).unwrap_or_else(|what| {
+            sender.shared.violations.lock().add(format!("I1: {what}"));
+            Told::Perhaps
+        });
+        sender.shared.delayed.lock().push((id, told));
     }
 }
 
@@ -372,7 +469,7 @@ fn padding(seq: u32) -> usize {
     }
 }
 
-fn send_request(queue: &MessageQueue, body: Bytes) -> Frame {
+fn send_request(queue: &MessageQueue, body: Bytes, properties: &str) -> Frame {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let header = SendHeader {
         producer_group: "straight",
@@ -381,7 +478,7 @@ fn send_request(queue: &MessageQueue, body: Bytes) -> Frame {
         default_topic_queue_nums: 4,
         queue_id: queue.queue_id,
         born_timestamp: i64::try_from(now).unwrap_or_default(),
-        properties: Some(""),
+        properties: Some(properties),
         ..SendHeader::default()
     };
     Frame::request(RequestCode::SendMessageV2).with_ext(header.to_ext_v2()).with_body(body)

@@ -27,6 +27,8 @@ pub enum Mix {
     Power,
     /// Processes that stand still and go on.
     Pause,
+    /// Clocks that are ahead, or behind.
+    Clock,
     /// Networks that are cut, on both ways or on one, or bad.
     Network,
     /// Disks that are full, or slow.
@@ -42,11 +44,12 @@ pub enum Mix {
 }
 
 /// Name, mix, what it is.
-const NAMES: [(&str, Mix); 10] = [
+const NAMES: [(&str, Mix); 11] = [
     ("all", Mix::All),
     ("kill", Mix::Kill),
     ("power", Mix::Power),
     ("pause", Mix::Pause),
+    ("clock", Mix::Clock),
     ("network", Mix::Network),
     ("disk", Mix::Disk),
     ("members", Mix::Members),
@@ -72,6 +75,11 @@ impl Mix {
         impossible.map(|(action, whom)| fault::name(action, whom)).collect()
     }
 
+    /// Whether clocks are to be set wrong.
+    pub fn has_clocks(self) -> bool {
+        self.faults().iter().any(|(action, _)| *action == Action::WrongClock)
+    }
+
     /// Draws a fault, one whose name begins so. `None` if there are none.
     pub fn draw(self, only: &str, random: &mut impl Rng) -> Option<Fault> {
         let mut faults = self.faults();
@@ -93,10 +101,9 @@ impl Mix {
     /// What is drawn from, each as often as it is named.
     fn faults(self) -> Vec<(Action, Whom)> {
         use Action::{
-            BadNetwork, Bridge, CutOff, DiskFull, Isolate, Kill, Muted, NameServers, Pause, Power, Storm,
-        };
-        use Action::{
-            Deaf, OldStore, PausedThenPower, Replace, ReplaceAndKill, SlowDisk, SyncFails, Transfer,
+            BadNetwork, Bridge, CutOff, Deaf, DiskFull, Isolate, Kill, Muted, NameServers, OldStore, Pause,
+            PausedThenPower, Power, Replace, ReplaceAndKill, SlowDisk, Storm, SyncFails, Transfer,
+            WrongClock,
         };
         use Whom::{All, Follower, Leader, Majority};
         let kill = [(Kill, Leader), (Kill, Follower), (Kill, Majority), (Kill, All), (Storm, All)];
@@ -130,12 +137,16 @@ impl Mix {
         ];
         let members =
             [(Replace, Leader), (Replace, Follower), (ReplaceAndKill, Follower), (OldStore, Follower)];
+        let clock = [(WrongClock, Leader), (WrongClock, Follower), (WrongClock, All)];
         let others = [(Transfer, Leader), (NameServers, Follower), (NameServers, All)];
         match self {
-            Self::All => [&kill[..], &power, &power, &pause, &network, &disk, &members, &others].concat(),
+            Self::All => {
+                [&kill[..], &power, &power, &pause, &clock, &network, &disk, &members, &others].concat()
+            }
             Self::Kill => kill.into(),
             Self::Power => power.into(),
             Self::Pause => pause.into(),
+            Self::Clock => clock.into(),
             Self::Network => network.into(),
             Self::Disk => disk.into(),
             Self::Members => members.into(),

@@ -18,26 +18,47 @@ pub fn of_producer(sent: Result<SendResult, ClientError>) -> Result<Outcome, Str
     }
 }
 
-/// What the answer to a single request says that was sent to `queue`. Errors: something that it must not.
-pub fn of_request(queue: &MessageQueue, answer: Result<Frame, InvokeError>) -> Result<Outcome, String> {
+/// Whether what a single request asked for was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It was.
+    Yes,
+    /// Nobody knows.
+    Perhaps,
+    /// It was not, and never will be.
+    No,
+}
+
+/// What the answer to a single request says. Errors: something that it must not.
+pub fn told(answer: &Result<Frame, InvokeError>) -> Result<Told, String> {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(InvokeError::Connect { .. }) => return Ok(Outcome::Refused),
-        Err(_) => return Ok(Outcome::Unknown),
+        Err(InvokeError::Connect { .. }) => return Ok(Told::No),
+        Err(_) => return Ok(Told::Perhaps),
     };
     match answer.code {
-        response::SUCCESS => {
+        response::SUCCESS => Ok(Told::Yes),
+        // "Not now": nothing was stored.
+        response::SERVICE_NOT_AVAILABLE | response::SYSTEM_BUSY | response::GO_AWAY => Ok(Told::No),
+        // "The outcome is unknown".
+        response::SYSTEM_ERROR => Ok(Told::Perhaps),
+        code => Err(format!("a send was answered with code {code}: {:?}", answer.remark)),
+    }
+}
+
+/// What the answer to a single request says that was sent to `queue`. Errors: something that it must not.
+pub fn of_request(queue: &MessageQueue, answer: Result<Frame, InvokeError>) -> Result<Outcome, String> {
+    let told = told(&answer)?;
+    match (told, answer) {
+        (Told::Yes, Ok(answer)) => {
             let header = SendResponse::from_ext(&answer.ext).map_err(|error| error.to_string())?;
             if header.queue_id != queue.queue_id {
                 return Err(format!("a send to {queue} was stored in queue {}", header.queue_id));
             }
             place(queue.clone(), header.queue_offset, header.msg_id).map(Outcome::Acked)
         }
-        // "Not now": nothing was stored.
-        response::SERVICE_NOT_AVAILABLE | response::SYSTEM_BUSY | response::GO_AWAY => Ok(Outcome::Refused),
-        // "The outcome is unknown".
-        response::SYSTEM_ERROR => Ok(Outcome::Unknown),
-        code => Err(format!("a send was answered with code {code}: {:?}", answer.remark)),
+        (Told::No, _) => Ok(Outcome::Refused),
+        _ => Ok(Outcome::Unknown),
     }
 }
 

@@ -74,6 +74,12 @@ fn report(plan: &Plan, outcome: &Outcome) -> String {
     let _ = writeln!(text, "- {} entries, {} segments filled", outcome.entries, outcome.segments);
     let (probes, positions) = (outcome.probes, outcome.positions);
     let _ = writeln!(text, "- ends of queues told {probes} times, positions of the group {positions} times");
+    let _ = writeln!(text, "- configuration of topics changed or read {} times", outcome.metadata);
+    let (delayed, latest) = (outcome.delayed, outcome.latest_ms);
+    if delayed > 0 {
+        let _ =
+            writeln!(text, "- {delayed} delayed messages delivered, the latest {latest} ms after its time");
+    }
     let mut failovers: Vec<u64> = outcome.failovers.iter().map(|(_, millis)| *millis).collect();
     if let Some([p50, p99, max]) = percentiles(&mut failovers) {
         let n = outcome.failovers.len();

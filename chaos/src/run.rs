@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
 use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
-use trireme_client::MessageQueue;
 
 use crate::check::Violations;
 use crate::check::logs::{self, Log};
@@ -16,7 +15,7 @@ use crate::check::messages::{self, Summary};
 use crate::check::progress::{self, Window};
 use crate::fault::{self, Lives, Made, RECOVERS_WITHIN};
 use crate::history::{Attempt, Epoch, Micros};
-use crate::load::{Load, Taken};
+use crate::load::{Load, Stored, Taken};
 use crate::mix::Mix;
 use crate::report;
 use crate::watch::{Runs, Watch};
@@ -98,6 +97,15 @@ pub struct Outcome {
     pub probes: u64,
     /// How often a group was told how far it is.
     pub positions: u64,
+    /// How often topics' configuration was changed or read.
+    #[serde(default)]
+    pub metadata: usize,
+    /// How many delayed messages were delivered.
+    #[serde(default)]
+    pub delayed: usize,
+    /// How late the latest of them was, in milliseconds.
+    #[serde(default)]
+    pub latest_ms: i64,
     /// Entries that all replicas have.
     pub entries: u64,
     /// Segments that were filled.
@@ -113,6 +121,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         segment_bytes: plan.segment_bytes,
         seed: plan.seed,
         args: Vec::new(),
+        clocks: plan.mix.has_clocks(),
     };
     let mut cluster = Cluster::start(options).await?;
     tell("three replicas serve; the load begins");
@@ -164,6 +173,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     }
     let ended = epoch.micros();
     load.stop_sending().await;
+    load.deliver(&cluster.group).await;
     tell("the load is over; replicas converge and readers read to the end");
     // Who has failed already is not waited for any longer.
     let patience = |most: Duration| if violations.is_empty() { most } else { most.min(IMPATIENCE) };
@@ -187,10 +197,11 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     tell("reading the logs of all replicas");
     let logs: Vec<Log> = (0..REPLICAS).map(|at| read_log(&cluster, at, &mut violations)).collect();
     logs::same(&logs, entries, &mut violations);
-    let contents = contents(&cluster, load.queues(), entries, &mut violations);
-    let Taken { attempts, violations: told, probes, positions } = load.finish(&contents);
+    let stored = stored(&cluster, &load, entries, &mut violations);
+    let Taken { attempts, violations: told, probes, positions, metadata, late } =
+        load.finish(&stored, !faults.iter().any(|fault| fault.clocks));
     violations.append(told);
-    let summary = messages::check(&attempts, &contents, &mut violations);
+    let summary = messages::check(&attempts, &stored.contents, &mut violations);
     let acked = progress::acknowledgements(&attempts, epoch);
     progress::check(&acked, &windows(&faults, ended), &mut violations);
     for fault in &mut faults {
@@ -218,6 +229,9 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         seconds: ended as f64 / 1e6,
         probes,
         positions,
+        metadata,
+        delayed: late.len(),
+        latest_ms: late.last().copied().unwrap_or_default(),
         entries,
         segments: logs[0].sealed_segments(),
     };
@@ -240,22 +254,17 @@ fn read_log(cluster: &Cluster, at: usize, violations: &mut Violations) -> Log {
     })
 }
 
-/// What the queues hold: of the first replica whose log can be read.
-fn contents(
-    cluster: &Cluster,
-    queues: &[MessageQueue],
-    up_to: u64,
-    violations: &mut Violations,
-) -> logs::Contents {
+/// What is stored: of the first replica whose log can be read.
+fn stored(cluster: &Cluster, load: &Load, up_to: u64, violations: &mut Violations) -> Stored {
     for at in 0..REPLICAS {
-        match logs::contents(&cluster.store(at), queues, up_to, violations) {
-            Ok(contents) => return contents,
+        match load.stored(&cluster.store(at), up_to, violations) {
+            Ok(stored) => return stored,
             Err(error) => {
                 violations.add(format!("I15: the messages of replica {} cannot be read: {error:#}", at + 1));
             }
         }
     }
-    logs::Contents::new()
+    Stored::default()
 }
 
 /// From the end of the fault before to the end of each fault that left a majority; and the quiet times.

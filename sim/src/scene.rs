@@ -102,6 +102,7 @@ struct Scene<'a> {
     runs: Runs,
     /// How far each replica's clock is ahead, in milliseconds.
     clocks: [Arc<AtomicI64>; REPLICAS],
+    clocks_jumped: bool,
     lost: u64,
 }
 
@@ -134,7 +135,7 @@ impl Scene<'_> {
         }
         let addrs = ips.map(|ip| SocketAddr::new(ip, CLIENT_PORT)).into();
         sim.client(CLIENTS, clients(namesrv, addrs, plan.clone(), stage.clone(), runs.clone()));
-        Self { sim, random, stage, runs, clocks, lost: 0 }
+        Self { sim, random, stage, runs, clocks, clocks_jumped: false, lost: 0 }
     }
 
     fn play(mut self, plan: &Plan) -> anyhow::Result<Outcome> {
@@ -237,6 +238,7 @@ impl Scene<'_> {
                 slow_disks(0);
             }
             Fault::Clock(at, seconds) => {
+                self.clocks_jumped = true;
                 self.clocks[at].store(1000 * seconds, Ordering::Relaxed);
                 self.goes_on(lasts)?;
                 self.clocks[at].store(0, Ordering::Relaxed);
@@ -335,11 +337,11 @@ impl Scene<'_> {
         let mut summary = Summary::default();
         if let Some((load, entries)) = done {
             logs::same(&logs, entries, &mut violations);
-            match logs::contents(&stores[0], load.queues(), entries, &mut violations) {
-                Ok(contents) => {
-                    let taken = load.finish(&contents);
+            match load.stored(&stores[0], entries, &mut violations) {
+                Ok(stored) => {
+                    let taken = load.finish(&stored, !self.clocks_jumped);
                     violations.append(taken.violations);
-                    summary = messages::check(&taken.attempts, &contents, &mut violations);
+                    summary = messages::check(&taken.attempts, &stored.contents, &mut violations);
                 }
                 Err(error) => violations.add(format!("I15: the messages cannot be read: {error:#}")),
             }
@@ -451,6 +453,7 @@ async fn clients(
         }
     }
     load.stop_sending().await;
+    load.deliver(&group).await;
     let entries = match group.converged(ENDS_WITHIN / 4).await {
         Ok(entries) => entries,
         Err(error) => {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The stock Java client over two groups while masters are killed with SIGKILL: failover.sh [SECONDS [KILLS [VERSION]]]
+# GROUPS_OF_BROKERS=1 makes it one group. Pauses are those of a client that was told nothing, the longest for each kill.
 #
 # Passes if the failover program finds everything that was acknowledged, at its acknowledged place (README.md).
 # Needs target/debug/trireme, or the binary that TRIREME names.
@@ -15,7 +16,7 @@ port=$((20000 + RANDOM % 8000))
 
 mkfifo "$work/orders"
 : >"$work/program.log"
-"$binary" dev --dir "$work/dev" --namesrv-port "$port" --port $((port + 10)) --groups 2 \
+"$binary" dev --dir "$work/dev" --namesrv-port "$port" --port $((port + 10)) --groups "${GROUPS_OF_BROKERS:-2}" \
   >"$work/dev.log" 2>&1 <"$work/orders" &
 dev=$!
 exec 3>"$work/orders"
@@ -47,4 +48,10 @@ if [ "$killed" -lt "$kills" ]; then
   echo "only $killed of $kills kills happened: the run proves nothing"
   exit 1
 fi
+grep -o 'pauses_ms=\[[^]]*\]' "$work/program.log" | tr -dc '0-9,' | tr ',' '\n' | awk -v kills="$kills" '
+  { pause[NR] = $1 }
+  END {
+    if (NR) printf "%d kills, %d pauses of more than 200 ms: p50 %d ms, p99 %d ms, longest %d ms\n",
+      kills, NR, pause[int((NR + 1) / 2)], pause[int(NR * 0.99 + 0.99)], pause[NR]
+  }'
 exit "$status"

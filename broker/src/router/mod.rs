@@ -68,6 +68,7 @@ impl RequestHandler for Router {
 fn place(code: RequestCode) -> Place {
     match code {
         RequestCode::GetMaxOffset if planted::is(Defect::EndsFromAnybody) => Place::Anywhere,
+        RequestCode::GetTopicConfig if planted::is(Defect::ConfigFromAnybody) => Place::Anywhere,
         RequestCode::SendMessage
         | RequestCode::SendMessageV2
         | RequestCode::SendBatchMessage
@@ -80,7 +81,11 @@ fn place(code: RequestCode) -> Place {
         | RequestCode::UnlockBatchMq
         | RequestCode::UpdateAndCreateTopic
         | RequestCode::DeleteTopicInBroker
+        | RequestCode::GetTopicConfig
+        | RequestCode::GetAllTopicConfig
         | RequestCode::UpdateAndCreateSubscriptionGroup
+        | RequestCode::GetSubscriptionGroupConfig
+        | RequestCode::GetAllSubscriptionGroupConfig
         | RequestCode::DeleteSubscriptionGroup
         | RequestCode::ControllerElectMaster
         | RequestCode::ChangeReplicas => Place::Leader,

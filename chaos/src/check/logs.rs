@@ -6,13 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use trireme_broker::entry::Entry;
+use trireme_broker::entry::{Entry, Stored};
+use trireme_broker::names::SCHEDULE_TOPIC;
 use trireme_client::MessageQueue;
 use trireme_commitlog::DiskDir;
 use trireme_commitlog::frame::{FILLER, Header};
 use trireme_commitlog::inspect::{self, Item, Slot};
 use trireme_raft::inspect::{FrameKind, frame_kind};
-use trireme_remoting::message::StoredMessage;
+use trireme_remoting::message::{StoredMessage, properties, property};
 
 use super::Violations;
 use crate::history::Id;
@@ -108,9 +109,59 @@ pub fn contents(
     up_to: u64,
     violations: &mut Violations,
 ) -> anyhow::Result<Contents> {
-    let dir = DiskDir::open_to_inspect(path.join("commitlog"))?;
     let mut contents: Contents = queues.iter().map(|queue| (queue.clone(), Vec::new())).collect();
     let mut leaders: BTreeMap<u64, SocketAddr> = BTreeMap::new();
+    each_message(path, up_to, |header, _, message| {
+        let leader = *leaders.entry(header.id.term).or_insert(message.store_host);
+        if leader != message.store_host {
+            let other = message.store_host;
+            violations.add(format!("I12: {leader} and {other} stored messages in term {}", header.id.term));
+        }
+        let is_its =
+            |queue: &&MessageQueue| *queue.topic == *message.topic && queue.queue_id == message.queue_id;
+        if let Some(queue) = queues.iter().find(is_its) {
+            take(contents.entry(queue.clone()).or_default(), message, violations);
+        } else if queues.iter().any(|queue| *queue.topic == *message.topic) {
+            violations.add(format!("I2: a message lies in queue {}, which nobody made", message.queue_id));
+        }
+    })?;
+    Ok(contents)
+}
+
+/// What became of delayed messages of one topic, in the order of the log. Times are in milliseconds, by the leaders' clocks.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Delays {
+    /// Those that wait, or have waited, and when each is due.
+    pub scheduled: Vec<(Id, i64)>,
+    /// Those that were delivered, and when.
+    pub delivered: Vec<(Id, i64)>,
+}
+
+/// What the log of the store at `path` has of delayed messages to `topic`, up to an entry.
+pub fn delays(path: &Path, topic: &str, up_to: u64, violations: &mut Violations) -> anyhow::Result<Delays> {
+    let mut delays = Delays::default();
+    each_message(path, up_to, |_, stored, message| {
+        let waits = message.topic == SCHEDULE_TOPIC
+            && properties::get(message.properties, property::REAL_TOPIC) == Some(topic);
+        if !waits && message.topic != topic {
+            return;
+        }
+        match Id::of(message.body) {
+            Ok(id) if waits => delays.scheduled.push((id, stored.tags_code)),
+            Ok(id) => delays.delivered.push((id, message.store_timestamp)),
+            Err(what) => violations.add(format!("I2: {what} is delayed for {topic}")),
+        }
+    })?;
+    Ok(delays)
+}
+
+/// Shows each message of a log, up to an entry.
+fn each_message(
+    path: &Path,
+    up_to: u64,
+    mut show: impl FnMut(&Header, &Stored, &StoredMessage<'_>),
+) -> anyhow::Result<()> {
+    let dir = DiskDir::open_to_inspect(path.join("commitlog"))?;
     for base in inspect::segments(&dir)? {
         let mut items = inspect::items(&dir, base, segment_bytes(&dir)?)?;
         while let Some(item) = items.next() {
@@ -124,25 +175,11 @@ pub fn contents(
                 let stored = stored?;
                 let bytes = &payload[stored.at as usize..][..stored.bytes as usize];
                 let message = StoredMessage::parse(bytes).with_context(|| format!("entry {}", header.id))?;
-                let leader = *leaders.entry(header.id.term).or_insert(message.store_host);
-                if leader != message.store_host {
-                    let other = message.store_host;
-                    violations
-                        .add(format!("I12: {leader} and {other} stored messages in term {}", header.id.term));
-                }
-                let is_its = |queue: &&MessageQueue| {
-                    *queue.topic == *message.topic && queue.queue_id == message.queue_id
-                };
-                if let Some(queue) = queues.iter().find(is_its) {
-                    take(contents.entry(queue.clone()).or_default(), &message, violations);
-                } else if queues.iter().any(|queue| *queue.topic == *message.topic) {
-                    violations
-                        .add(format!("I2: a message lies in queue {}, which nobody made", message.queue_id));
-                }
+                show(&header, &stored, &message);
             }
         }
     }
-    Ok(contents)
+    Ok(())
 }
 
 fn take(queue: &mut Vec<Id>, message: &StoredMessage<'_>, violations: &mut Violations) {

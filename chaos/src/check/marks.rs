@@ -59,6 +59,7 @@ mod tests {
             role: "follower".into(),
             ready: false,
             term,
+            clock_ms: 0,
             log_start: 0,
             log_end: 0,
             disk_free: 0,

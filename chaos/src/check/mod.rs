@@ -11,11 +11,15 @@
 //! | I8 a group's committed offset is never told lower than what was committed | [`reads`] |
 //! | I12 a term has one leader, and terms never fall along the log | [`logs`] |
 //! | I13 while a replica runs, neither its term nor its marks fall; a restart forgets no term of an entry that was applied | [`marks`] |
+//! | I10 a delayed message is delivered once, and not before its time | [`delays`] |
+//! | I14 a topic's configuration is read as it was written last | [`linear`] |
 //! | I15 replicas have the same log, byte for byte | [`logs`] |
 //! | I16 sends go on whenever a majority can talk to each other | [`progress`] |
 //!
 //! I3 to I6 together are linearizability of a log whose entries differ.
 
+pub mod delays;
+pub mod linear;
 pub mod logs;
 pub mod marks;
 pub mod messages;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use trireme_client::{Client, ClientConfig};
 use trireme_remoting::ClientOptions;
 
-use super::{Disk, HostNo, Impossible, Network, Process, addr};
+use super::{Clock, Disk, HostNo, Impossible, Network, Process, addr};
 use crate::group::Group;
 
 /// Replicas of the group.
@@ -42,6 +42,8 @@ pub struct Options {
     pub seed: u64,
     /// Further arguments for every replica.
     pub args: Vec<String>,
+    /// Replicas have clocks that can be set wrong, if that is possible here.
+    pub clocks: bool,
 }
 
 /// One replica.
@@ -54,6 +56,8 @@ pub struct Replica {
     pub addr: SocketAddr,
     /// What its store lies on.
     pub disk: Disk,
+    /// What time it is there.
+    pub clock: Clock,
     /// The process.
     pub process: Process,
 }
@@ -83,7 +87,8 @@ impl Cluster {
             let disk = Disk::make(&options.dir, &name, options.disk_bytes).await.context(Impossible)?;
             let process = Process::new(options.dir.join(format!("{name}.log")));
             let addr = SocketAddr::from((addr(host), CLIENT_PORT));
-            replicas.push(Replica { host, node: host as u64 + 1, addr, disk, process });
+            let clock = Clock::make(&options.dir, &name)?;
+            replicas.push(Replica { host, node: host as u64 + 1, addr, disk, clock, process });
         }
         let namesrv = |number| Process::new(options.dir.join(format!("namesrv-{}.log", number + 1)));
         let namesrvs = (0..NAMESRVS).map(namesrv).collect();
@@ -138,6 +143,9 @@ impl Cluster {
         let addrs: Vec<String> = (0..REPLICAS).map(|at| self.addr_of(at)).collect();
         let replica = &mut self.replicas[at];
         let mut command = self.network.command(replica.host, &self.options.program);
+        if self.options.clocks {
+            replica.clock.give(&mut command);
+        }
         command.args(["broker", "--group", GROUP, "--node", &replica.node.to_string()]);
         command.args(["--namesrv", &namesrv_addrs()]);
         command.args(["--segment-bytes", &self.options.segment_bytes.to_string()]);

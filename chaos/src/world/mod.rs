@@ -2,6 +2,7 @@
 //!
 //! All of it is seen by this process and its children only, and ends with it: network namespaces, mounts, loop devices.
 
+mod clock;
 mod cluster;
 mod disk;
 mod network;
@@ -12,6 +13,7 @@ mod sys;
 use anyhow::{Context, ensure};
 use tokio::process::Command;
 
+pub use clock::{Clock, can_be_wrong};
 pub use cluster::{CLIENT, Cluster, GROUP, NAMESRVS, Options, REPLICAS, Replica};
 pub use disk::{Canary, Disk};
 pub use network::{HostNo, Link, Network, addr};

@@ -20,6 +20,8 @@ pub struct Status {
     pub ready: bool,
     /// Its term.
     pub term: u64,
+    /// What time it takes it to be, in milliseconds since 1970.
+    pub clock_ms: i64,
     /// Where its log starts: the physical offset of its first entry.
     pub log_start: u64,
     /// Where its log ends.
@@ -65,6 +67,7 @@ impl Status {
             role: table.get("raftRole")?.clone(),
             ready: table.get("raftReady")? == "true",
             term: number("raftTerm")?,
+            clock_ms: table.get("clockTimestamp").and_then(|told| told.parse().ok()).unwrap_or(0),
             log_start: number("commitLogMinOffset")?,
             log_end: number("commitLogMaxOffset")?,
             disk_free: number("diskFreeBytes").unwrap_or(0),

@@ -252,8 +252,9 @@ fn objection(
             "the store of node {} was replaced since it joined; it must join under a new id",
             hello.from
         )),
+        Some(_) => us.peers.judge(hello.from, had).err(),
         // A peer that we do not know may lead a newer membership: Raft itself judges that.
-        _ => us.peers.judge(hello.from, had).err(),
+        None => None,
     }
 }
 

@@ -226,25 +226,26 @@ async fn releases_understand_each_other() {
     node.shutdown().await;
 }
 
-/// A peer that says that we had more than we have is right: he has it from us.
+/// A member that says that we had more than we have is right: it has it from us.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_less_than_it_had_is_told_by_whoever_knows() {
     let (node, addr, _dir) = alone().await;
     let store = Witnessed { store_id: STORE, last: node.progress().flushed.unwrap() };
     let outdated = node.peers().outdated();
-    let call = async |last: LogId| {
-        let caller = peer();
+    let call = async |node, last: LogId| {
+        let caller = Caller { node, store_id: STORE, ..peer() };
         caller.peers.learn(NEWEST_VERSION, [(1, Witnessed { last, ..store })].into());
         let link = Link::new(caller, to(&addr), Lane::Control);
         let asked = VoteHeader { vote: vote(0), last_log: None, transfer: false };
         link.call(Kind::PreVote, &asked, Vec::new(), PATIENCE).await.map(drop)
     };
-    call(store.last).await.unwrap();
-    assert_eq!(*outdated.borrow(), None);
+    call(1, store.last).await.unwrap();
     let more = LogId { index: store.last.index + 1, ..store.last };
-    let error = call(more).await.unwrap_err();
+    call(2, more).await.unwrap();
+    assert_eq!(*outdated.borrow(), None, "a stranger may say anything");
+    let error = call(1, more).await.unwrap_err();
     assert!(error.to_string().contains("its store is an older copy"), "{error}");
-    assert!(outdated.borrow().as_ref().is_some_and(|reason| reason.contains("says node 2")));
+    assert!(outdated.borrow().as_ref().is_some_and(|reason| reason.contains("says node 1")));
     node.shutdown().await;
 }
 

@@ -25,6 +25,7 @@ pub fn runtime_info(shared: &Arc<Shared>, responder: Responder) {
         ("brokerVersion", version::OURS.to_string()),
         ("brokerVersionDesc", concat!("Trireme ", env!("CARGO_PKG_VERSION")).to_owned()),
         ("bootTimestamp", shared.boot_timestamp.to_string()),
+        ("clockTimestamp", shared.clock.now_ms().to_string()),
         ("commitLogMinOffset", log.min_physical_offset().to_string()),
         ("commitLogMaxOffset", log.next_physical_offset().to_string()),
         ("msgPutTotalTodayNow", messages.to_string()),

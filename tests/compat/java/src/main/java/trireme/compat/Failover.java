@@ -6,6 +6,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -36,6 +39,10 @@ final class Failover {
     private static final int BODY_BYTES = 256;
     private static final int SEND_TIMEOUT_MS = 3_000;
     private static final long RETRY_PAUSE_MS = 20;
+    /** A client that is told nothing for so long waits for something. */
+    private static final long PAUSE_MS = 200;
+    /** Pauses of all clients that end within this are of one cause. */
+    private static final long ONE_CAUSE_MS = 3_000;
     /** A Java consumer looks for new routes every 30 s, and its locks and pulls take their time after that. */
     private static final Duration DRAIN = Duration.ofSeconds(90);
 
@@ -57,8 +64,10 @@ final class Failover {
     private final List<String> violations = new ArrayList<>();
     private final PrintWriter sentLog;
     private final PrintWriter receivedLog;
-    private long lastAckNanos;
-    private long maxGapNanos;
+    /** When each client was last told that a message is stored. */
+    private final long[] lastAckNanos = new long[CLIENTS];
+    /** Times in which a client was told nothing: until when, and for how long. */
+    private final List<long[]> pauses = new ArrayList<>();
 
     private Failover(Path directory) throws Exception {
         Files.createDirectories(directory);
@@ -89,7 +98,7 @@ final class Failover {
             producers.get(client).setSendMsgTimeout(SEND_TIMEOUT_MS);
         }
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(env.settings.seconds());
-        lastAckNanos = System.nanoTime();
+        Arrays.fill(lastAckNanos, System.nanoTime());
         List<Thread> threads = new ArrayList<>();
         for (int client = 0; client < CLIENTS; client++) {
             int number = client;
@@ -142,8 +151,11 @@ final class Failover {
     private synchronized void acknowledged(Attempt attempt, SendResult result) {
         Place place = new Place(result.getMessageQueue().getBrokerName(), result.getMessageQueue().getQueueId(), result.getQueueOffset());
         long now = System.nanoTime();
-        maxGapNanos = Math.max(maxGapNanos, now - lastAckNanos);
-        lastAckNanos = now;
+        long pause = TimeUnit.NANOSECONDS.toMillis(now - lastAckNanos[attempt.client()]);
+        if (pause > PAUSE_MS) {
+            pauses.add(new long[] {TimeUnit.NANOSECONDS.toMillis(now), pause});
+        }
+        lastAckNanos[attempt.client()] = now;
         outcomes.put(attempt, Outcome.OK);
         Attempt other = acknowledged.put(place, attempt);
         if (other != null) {
@@ -202,12 +214,30 @@ final class Failover {
             }
         }
         long repeated = stored.values().stream().filter(count -> count > 1).count();
-        env.say("failover: acked=%d unknown=%d failed=%d consumed=%d stored_twice=%d lost=%d max_send_gap_ms=%d log=%s",
+        env.say("failover: acked=%d unknown=%d failed=%d consumed=%d stored_twice=%d lost=%d pauses_ms=%s log=%s",
             count(Outcome.OK), count(Outcome.UNKNOWN), count(Outcome.REFUSED), consumed.size(), repeated, lost,
-            maxGapNanos / 1_000_000, directory);
+            longestPauses(), directory);
         Check.that(!acknowledged.isEmpty(), "nothing was acknowledged");
         Check.that(lost == 0, "%d acknowledged messages were not consumed", lost);
         Check.that(violations.isEmpty(), "%d violations, the first: %s", violations.size(), violations.stream().findFirst().orElse(""));
+    }
+
+    /** Of each cause, the longest that a client waited, ascending. */
+    private List<Long> longestPauses() {
+        pauses.sort(Comparator.comparingLong(pause -> pause[0]));
+        List<Long> longest = new ArrayList<>();
+        long last = Long.MIN_VALUE / 2;
+        for (long[] pause : pauses) {
+            boolean isAnother = pause[0] - last > ONE_CAUSE_MS;
+            if (isAnother) {
+                longest.add(pause[1]);
+            } else {
+                longest.set(longest.size() - 1, Math.max(longest.get(longest.size() - 1), pause[1]));
+            }
+            last = pause[0];
+        }
+        Collections.sort(longest);
+        return longest;
     }
 
     private long count(Outcome wanted) {
