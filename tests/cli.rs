@@ -58,6 +58,11 @@ fn fails(namesrv: &str, args: &str) -> String {
 }
 
 #[test]
+fn a_development_cluster_stops_when_it_is_told() {
+    Dev::start().stop();
+}
+
+#[test]
 fn messages_are_sent_found_and_consumed() {
     let dev = Dev::start();
     let namesrv = dev.namesrv.as_str();

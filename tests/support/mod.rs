@@ -53,12 +53,17 @@ impl Dev {
         self.dir.path().join(format!("broker-a-{node}"))
     }
 
-    /// Stops all in order; the files stay.
+    /// Stops all in order; the files stay. Its standard input stays open meanwhile, as a terminal's does.
     pub fn stop(&mut self) {
+        let _stdin = self.process.stdin.take();
         let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
         let pid = pid.expect("a running process has a number");
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours to signal");
-        self.process.wait().expect("it is our child");
+        let deadline = Instant::now() + PATIENCE;
+        while self.process.try_wait().expect("it is our child").is_none() {
+            assert!(Instant::now() < deadline, "it does not stop: {}", self.says());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

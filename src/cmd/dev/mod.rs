@@ -7,12 +7,13 @@ mod replica;
 mod screen;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use tokio::io::{AsyncBufReadExt, BufReader};
+
 use tokio::sync::mpsc;
 use trireme_namesrv::{NameServer, NameServerOptions};
 use trireme_remoting::{Client, ClientOptions};
@@ -264,10 +265,10 @@ impl Cluster {
 /// Lines typed, until standard input ends.
 fn orders() -> mpsc::Receiver<String> {
     let (tx, rx) = mpsc::channel(8);
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            if tx.send(line).await.is_err() {
+    // A thread of its own: one of the runtime's keeps a process that was told to stop from ending while it reads.
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if tx.blocking_send(line).is_err() {
                 return;
             }
         }
