@@ -1,8 +1,9 @@
 //! Opening what a replica has on disk, and why that may fail.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use trireme_commitlog::{CommitLog, DiskDir, LogDir, Options};
 
@@ -48,6 +49,22 @@ pub enum StartError {
     Raft(String),
 }
 
+/// A store that is in use is waited for so long: a process that was killed holds it until all of its memory is given back.
+const IN_USE_FOR: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+fn open_dir(path: &Path) -> io::Result<DiskDir> {
+    let since = Instant::now();
+    loop {
+        match DiskDir::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && since.elapsed() < IN_USE_FOR => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            done => return done,
+        }
+    }
+}
+
 /// An opened store: what a broker needs to rebuild its state before the node starts.
 pub struct Store {
     pub(crate) config: ReplicaConfig,
@@ -67,7 +84,7 @@ impl Store {
     /// `store_id` is a random number, used if the store is new.
     pub fn open(config: &ReplicaConfig, store_id: u128) -> Result<Self, StartError> {
         let path = config.store.join("commitlog");
-        let files = DiskDir::open(&path).map_err(|source| StartError::Io {
+        let files = open_dir(&path).map_err(|source| StartError::Io {
             what: "cannot open",
             path: path.clone(),
             source,
@@ -96,5 +113,28 @@ impl Store {
             CommitLog::open(dir, options).map(Arc::new).map_err(|source| StartError::Log { path, source })?;
         let peers = Arc::new(Peers::new(config.node, config.format_version, Some(log.clone())));
         Ok(Self { config: config.clone(), log, hard, peers, mender: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// As after a kill -9 and a restart at once.
+    #[test]
+    fn who_is_about_to_end_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = DiskDir::open(dir.path()).unwrap();
+        let told = DiskDir::open(dir.path()).err().unwrap();
+        assert!(told.to_string().contains("in use by another process"), "{told}");
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| open_dir(dir.path()).map(drop));
+            // It cannot have opened it by now, however slow the machine is.
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!next.is_finished());
+            drop(held);
+            next.join().unwrap().unwrap();
+        });
     }
 }

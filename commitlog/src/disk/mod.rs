@@ -5,7 +5,7 @@ mod bound_test;
 mod cache;
 mod leaving;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
@@ -48,7 +48,12 @@ impl DiskDir {
         let path = path.as_ref().to_path_buf();
         fs::create_dir_all(&path)?;
         let handle = File::open(&path)?;
-        handle.try_lock()?;
+        handle.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                io::Error::new(io::ErrorKind::WouldBlock, "it is in use by another process")
+            }
+            TryLockError::Error(error) => error,
+        })?;
         Ok(DiskDir {
             path,
             handle,
