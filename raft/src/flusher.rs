@@ -189,12 +189,6 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let_go(&self.log, &self.hard);
-    }
-}
-
 /// Off the write path: the synced mark, the next segment, the commit mark, the bound for memory.
 struct Keeps {
     log: Arc<CommitLog>,
@@ -234,19 +228,6 @@ impl Keeps {
                 Err(error) => tracing::warn!(%error, "the commit mark could not be saved"),
             }
         }
-    }
-}
-
-impl Drop for Keeps {
-    fn drop(&mut self) {
-        let_go(&self.log, &self.hard);
-    }
-}
-
-/// The hard state is on the same disk as the log.
-fn let_go(log: &CommitLog, hard: &HardState) {
-    if log.fault().is_some() {
-        hard.abandon();
     }
 }
 

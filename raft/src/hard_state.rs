@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,13 +107,35 @@ pub enum HardStateError {
 #[derive(Clone)]
 pub struct HardState {
     path: PathBuf,
-    database: sled::Db,
+    database: Closing<sled::Db>,
     /// sled's log. Of it sled syncs ranges alone (`sync_file_range`), which makes neither the file's length nor new blocks
     /// durable, nor empties the disk's own cache: what must last is synced here.
     file: Arc<File>,
-    hard: sled::Tree,
-    state: sled::Tree,
+    hard: Closing<sled::Tree>,
+    state: Closing<sled::Tree>,
     identity: Identity,
+}
+
+/// What keeps the database open. Whichever is dropped last closes it: sled then syncs, and panics where that fails, as on a disk
+/// that has failed before. That is told already, and nothing is lost by it.
+#[derive(Clone)]
+struct Closing<T>(Option<T>);
+
+impl<T> Deref for Closing<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("taken when it is dropped only")
+    }
+}
+
+impl<T> Drop for Closing<T> {
+    fn drop(&mut self) {
+        let last = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(last))).is_err() {
+            tracing::warn!("the hard state was closed on a disk that fails");
+        }
+    }
 }
 
 impl HardStateError {
@@ -160,6 +184,7 @@ impl HardState {
         let identity = codec::decode("identity", &bytes)
             .map_err(|source| HardStateError::Damaged { path: path.to_owned(), source })?;
         let file = File::open(path.join(LOG)).map_err(|source| HardStateError::io(path, source))?;
+        let (database, hard, state) = (Closing(Some(database)), Closing(Some(hard)), Closing(Some(state)));
         Ok(Some(Self { path: path.to_owned(), database, file: Arc::new(file), hard, state, identity }))
     }
 
@@ -287,20 +312,12 @@ impl HardState {
         Ok(())
     }
 
-    /// The disk has failed. The database is never closed, and its lock is held until the process ends: sled syncs what it
-    /// closes, and panics where that fails.
-    pub(crate) fn abandon(&self) {
-        std::mem::forget(self.database.clone());
-    }
-
     fn flush(&self) -> Result<(), HardStateError> {
-        let flushed = self.database.flush().map_err(|source| self.failed(source)).and_then(|_| {
-            if planted::is(Defect::HardStateNotSynced) {
-                return Ok(());
-            }
-            self.file.sync_data().map_err(|source| HardStateError::io(&self.path, source))
-        });
-        flushed.inspect_err(|_| self.abandon())
+        self.database.flush().map_err(|source| self.failed(source))?;
+        if planted::is(Defect::HardStateNotSynced) {
+            return Ok(());
+        }
+        self.file.sync_data().map_err(|source| HardStateError::io(&self.path, source))
     }
 
     fn failed(&self, source: sled::Error) -> HardStateError {
