@@ -30,6 +30,8 @@ use crate::world::{Cluster, Options, Replica, Status};
 const FILLS_FOR: Duration = Duration::from_secs(15);
 /// A replica that starts has all that was committed within this.
 const SERVES_WITHIN: Duration = Duration::from_secs(20);
+/// What was written last has been witnessed within this: the group does so every ten seconds.
+const WITNESSED_WITHIN: Duration = Duration::from_secs(30);
 /// And has gone through its log within this.
 const SCRUBS_WITHIN: Duration = Duration::from_secs(20);
 /// Between two looks.
@@ -97,7 +99,8 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     load.stop_sending().await;
     load.deliver(&cluster.group).await;
     load.stop_reading().await;
-    let last = cluster.group.converged(SERVES_WITHIN).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    // From here on nothing may be written any more: a copy of the store would be an older one then, and rightly refused.
+    let last = cluster.group.witnessed(WITNESSED_WITHIN).await?;
     let mut violations = Violations::default();
     let victim = (cluster.group.leader(SERVES_WITHIN).await? + 1) % cluster.replicas.len();
     // It saves what it has, so that a start reads as little as it ever does.
@@ -129,6 +132,13 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         let before = violations.count;
         let mut told = Violations::default();
         let came = reference.look(&mut cluster, victim, &mut told).await?;
+        if cluster.group.end().await.is_none_or(|end| end != last) {
+            tell("the group has elected again, so the copy is an older one now: this run ends here");
+            break;
+        }
+        if matches!(came, Came::Refused(_)) && target.is_derived() {
+            told.add("I15: it does not start, and could make the file again".to_owned());
+        }
         for violation in told.told {
             violations.add(format!("damage {}: {file}, {mutation}: {violation}", made.len() + 1));
         }
@@ -142,11 +152,13 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         made.push(Made { kind: target.kind.to_owned(), file, what: mutation.to_string(), came });
     }
     // The others have everything still, and with the store as it was so has this one.
-    fs::remove_dir_all(&store)?;
-    copy(&pristine, &store).await?;
-    cluster.start_replica(victim)?;
-    if let Err(error) = cluster.group.converged(SERVES_WITHIN).await {
-        violations.add(format!("I15: {error}"));
+    if cluster.group.end().await == Some(last) {
+        fs::remove_dir_all(&store)?;
+        copy(&pristine, &store).await?;
+        cluster.start_replica(victim)?;
+        if let Err(error) = cluster.group.converged(SERVES_WITHIN).await {
+            violations.add(format!("I15: {error}"));
+        }
     }
     let outcome =
         Outcome { seed: plan.seed, made, violations: violations.told, violation_count: violations.count };

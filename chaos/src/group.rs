@@ -63,6 +63,34 @@ impl Group {
             tokio::time::sleep(PAUSE).await;
         }
     }
+
+    /// Waits until all replicas, without load, have the same last entry, and the group has written down that they have:
+    /// after that it writes nothing more. Returns the entry's index.
+    pub async fn witnessed(&self, within: Duration) -> anyhow::Result<u64> {
+        let deadline = Instant::now() + within;
+        loop {
+            let statuses = self.statuses().await;
+            if let Some(index) = same(&statuses)
+                // The entry that says so is one more.
+                && statuses.iter().flatten().all(|status| index <= status.witnessed + 1)
+            {
+                return Ok(index);
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "the group has not written down within {within:?} what its replicas have: {statuses:?}"
+                );
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Where the log ends at the replica that leads: the index of its last entry.
+    pub async fn end(&self) -> Option<u64> {
+        let statuses = self.statuses().await;
+        let leading = statuses.iter().flatten().filter(|status| status.leads());
+        leading.max_by_key(|status| status.term).map(|status| status.last_log)
+    }
 }
 
 fn same(statuses: &[Option<Status>]) -> Option<u64> {

@@ -16,6 +16,9 @@ const SECTOR: u64 = 512;
 pub const KINDS: [&str; 7] =
     ["segment", "segment index", "synced mark", "hard state", "checkpoint", "consume queue", "key index"];
 
+/// Those that are made again from the others.
+const DERIVED: [&str; 3] = ["segment index", "consume queue", "key index"];
+
 /// What is done to a file.
 #[derive(Clone, Debug)]
 pub enum Mutation {
@@ -130,6 +133,11 @@ impl Target {
     /// What is to be done to it.
     pub fn mutation(&self, random: &mut StdRng) -> Mutation {
         Mutation::draw(self.used, random)
+    }
+
+    /// Whether a replica can make it again from its other files.
+    pub fn is_derived(&self) -> bool {
+        DERIVED.contains(&self.kind)
     }
 }
 
