@@ -94,7 +94,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         clocks: false,
     })
     .await?;
-    let mut load = Load::start(cluster.client()?, &cluster.group, plan.rate, plan.seed).await?;
+    let mut load = Load::start(cluster.new_client(), &cluster.group, plan.rate, plan.seed).await?;
     sleep(FILLS_FOR).await;
     load.stop_sending().await;
     load.deliver(&cluster.group).await;
@@ -109,8 +109,8 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     let pristine = plan.dir.join("pristine");
     copy(&store, &pristine).await?;
     let reference = Reference {
-        queues: load.queues().to_vec(),
-        contents: logs::contents(&pristine, load.queues(), last, &mut violations)?,
+        queues: load.queues(),
+        contents: load.stored(&pristine, last, &mut violations)?.contents,
         log: Log::read(&pristine, &mut violations)?,
         last,
     };
@@ -307,8 +307,8 @@ impl Said {
 
 /// All messages of a queue, as one replica gives them.
 async fn pull(remote: &Client, addr: SocketAddr, queue: &MessageQueue) -> Result<Vec<Id>, String> {
-    let bodies = wire::pull_from(remote, addr, queue, 0).await?;
-    bodies.iter().map(|body| Id::of(body)).collect()
+    let given = wire::pull_from(remote, addr, queue, 0).await?;
+    given.iter().map(|given| Id::of(&given.body)).collect()
 }
 
 async fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -74,6 +74,13 @@ fn report(plan: &Plan, outcome: &Outcome) -> String {
     let _ = writeln!(text, "- {} entries, {} segments filled", outcome.entries, outcome.segments);
     let (probes, positions) = (outcome.probes, outcome.positions);
     let _ = writeln!(text, "- ends of queues told {probes} times, positions of the group {positions} times");
+    let (replays, members) = outcome.ordered;
+    let _ = writeln!(
+        text,
+        "- consumed in order by {members} members that came and went; {replays} messages given again"
+    );
+    let _ =
+        writeln!(text, "- {} messages given back until they were consumed, or dead letters", outcome.retried);
     let _ = writeln!(text, "- configuration of topics changed or read {} times", outcome.metadata);
     let (delayed, latest) = (outcome.delayed, outcome.latest_ms);
     if delayed > 0 {

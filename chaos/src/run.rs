@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::check::Violations;
-use crate::check::logs::{self, Log};
+use crate::check::logs::{self, Log, Stored};
 use crate::check::messages::{self, Summary};
 use crate::check::progress::{self, Window};
 use crate::fault::{self, Lives, Made, RECOVERS_WITHIN};
 use crate::history::{Attempt, Epoch, Micros};
-use crate::load::{Load, Stored, Taken};
+use crate::load::{Load, Taken};
 use crate::mix::Mix;
 use crate::report;
 use crate::watch::{Runs, Watch};
@@ -100,6 +100,12 @@ pub struct Outcome {
     /// How often topics' configuration was changed or read.
     #[serde(default)]
     pub metadata: usize,
+    /// How often members of the group that consumes in order went back, and how many members there were.
+    #[serde(default)]
+    pub ordered: (u64, u32),
+    /// How many messages were given back until they were consumed, or dead letters.
+    #[serde(default)]
+    pub retried: usize,
     /// How many delayed messages were delivered.
     #[serde(default)]
     pub delayed: usize,
@@ -126,7 +132,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     let mut cluster = Cluster::start(options).await?;
     tell("three replicas serve; the load begins");
     let epoch = Epoch::now();
-    let mut load = Load::start(cluster.client()?, &cluster.group, plan.rate, plan.seed).await?;
+    let mut load = Load::start(cluster.new_client(), &cluster.group, plan.rate, plan.seed).await?;
     let watch = Watch::start(&cluster.group, Runs::new(REPLICAS));
     sleep(WARM_UP).await;
 
@@ -186,7 +192,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
             cluster.group.statuses().await.iter().flatten().map(|status| status.committed).min().unwrap_or(0)
         }
     };
-    load.drain(usize::try_from(load.least_stored())?, drains).await;
+    load.drain(drains).await;
     load.stop_reading().await;
     violations.append(watch.finish().await);
     all_run(&mut cluster, &Nobody, &mut violations)?;
@@ -198,7 +204,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     let logs: Vec<Log> = (0..REPLICAS).map(|at| read_log(&cluster, at, &mut violations)).collect();
     logs::same(&logs, entries, &mut violations);
     let stored = stored(&cluster, &load, entries, &mut violations);
-    let Taken { attempts, violations: told, probes, positions, metadata, late } =
+    let Taken { attempts, violations: told, probes, positions, metadata, ordered, retried, late } =
         load.finish(&stored, !faults.iter().any(|fault| fault.clocks));
     violations.append(told);
     let summary = messages::check(&attempts, &stored.contents, &mut violations);
@@ -230,6 +236,8 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         probes,
         positions,
         metadata,
+        ordered,
+        retried,
         delayed: late.len(),
         latest_ms: late.last().copied().unwrap_or_default(),
         entries,

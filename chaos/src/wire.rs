@@ -30,7 +30,18 @@ pub fn pull_request(queue: &MessageQueue, offset: i64) -> Frame {
     Frame::request(RequestCode::PullMessage).with_ext(header.to_ext())
 }
 
-/// Bodies of a queue from `from` to its end, as one replica gives them. Each message must say itself that it lies where it
+/// A message as it was given.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What its sender wrote.
+    pub body: Bytes,
+    /// How often it had failed.
+    pub reconsume_times: u32,
+    /// Its position in the group's commit log.
+    pub physical_offset: i64,
+}
+
+/// Messages of a queue from `from` to its end, as one replica gives them. Each message must say itself that it lies where it
 /// was found, and be whole.
 ///
 /// Errors: what is not so, or why they are not given.
@@ -39,7 +50,7 @@ pub async fn pull_from(
     addr: SocketAddr,
     queue: &MessageQueue,
     from: i64,
-) -> Result<Vec<Bytes>, String> {
+) -> Result<Vec<Given>, String> {
     let mut found = Vec::new();
     let deadline = Instant::now() + READABLE_WITHIN;
     let mut next = from;
@@ -53,7 +64,11 @@ pub async fn pull_from(
                 for message in StoredMessages::new(&bytes) {
                     let message = message.map_err(|error| format!("at {next}: {error}"))?;
                     is_there(&message, queue, next)?;
-                    found.push(bytes.slice_ref(message.body));
+                    found.push(Given {
+                        body: bytes.slice_ref(message.body),
+                        reconsume_times: u32::try_from(message.reconsume_times).unwrap_or(0),
+                        physical_offset: message.physical_offset,
+                    });
                     next += 1;
                 }
                 let told = header?.next_begin_offset;

@@ -442,8 +442,8 @@ async fn clients(
     let remote = trireme_remoting::Client::new(ClientOptions::default(), None);
     let group = Group { remote, addrs };
     group.leader(BEGINS_WITHIN).await?;
-    let client = Client::new(ClientConfig::new(&namesrv.to_string()))?;
-    let mut load = Load::start(client, &group, plan.rate, plan.seed).await?;
+    let new_client = Arc::new(move || Client::new(ClientConfig::new(&namesrv.to_string())));
+    let mut load = Load::start(new_client, &group, plan.rate, plan.seed).await?;
     let watch = Watch::start(&group, runs);
     stage.has_begun.set(true);
     while !stage.is_over.get() {
@@ -461,7 +461,7 @@ async fn clients(
             0
         }
     };
-    load.drain(usize::try_from(load.least_stored())?, ENDS_WITHIN / 4).await;
+    load.drain(ENDS_WITHIN / 4).await;
     load.stop_reading().await;
     stage.violations.borrow_mut().append(watch.finish().await);
     *stage.done.borrow_mut() = Some((load, entries));

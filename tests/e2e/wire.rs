@@ -67,7 +67,8 @@ pub async fn pull_all(client: &Client, addr: SocketAddr, queues: &[MessageQueue]
 
 /// As [`pull_all`], for one queue from `from` on.
 pub async fn pull_from(client: &Client, addr: SocketAddr, queue: &MessageQueue, from: i64) -> Vec<Bytes> {
-    trireme_chaos::wire::pull_from(client, addr, queue, from).await.unwrap()
+    let given = trireme_chaos::wire::pull_from(client, addr, queue, from).await.unwrap();
+    given.into_iter().map(|given| given.body).collect()
 }
 
 /// Where a pull from offset 0 is sent, when the queue starts later.

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use trireme_broker::entry::{Entry, Stored};
-use trireme_broker::names::SCHEDULE_TOPIC;
+use trireme_broker::entry::{self, Entry};
+use trireme_broker::names::{self, SCHEDULE_TOPIC};
 use trireme_client::MessageQueue;
 use trireme_commitlog::DiskDir;
 use trireme_commitlog::frame::{FILLER, Header};
@@ -16,6 +16,7 @@ use trireme_raft::inspect::{FrameKind, frame_kind};
 use trireme_remoting::message::{StoredMessage, properties, property};
 
 use super::Violations;
+use super::retries::Copies;
 use crate::history::Id;
 
 /// A replica's log: headers of entries and fillers in their order, with their checksums, which cover the payloads too.
@@ -101,31 +102,26 @@ pub fn same(logs: &[Log], index: u64, violations: &mut Violations) {
     }
 }
 
-/// What the log of the store at `path` has of these queues, which are of one topic, up to an entry. Checks that offsets are
-/// dense, and that one replica stored all messages of a term.
-pub fn contents(
-    path: &Path,
-    queues: &[MessageQueue],
-    up_to: u64,
-    violations: &mut Violations,
-) -> anyhow::Result<Contents> {
-    let mut contents: Contents = queues.iter().map(|queue| (queue.clone(), Vec::new())).collect();
-    let mut leaders: BTreeMap<u64, SocketAddr> = BTreeMap::new();
-    each_message(path, up_to, |header, _, message| {
-        let leader = *leaders.entry(header.id.term).or_insert(message.store_host);
-        if leader != message.store_host {
-            let other = message.store_host;
-            violations.add(format!("I12: {leader} and {other} stored messages in term {}", header.id.term));
-        }
-        let is_its =
-            |queue: &&MessageQueue| *queue.topic == *message.topic && queue.queue_id == message.queue_id;
-        if let Some(queue) = queues.iter().find(is_its) {
-            take(contents.entry(queue.clone()).or_default(), message, violations);
-        } else if queues.iter().any(|queue| *queue.topic == *message.topic) {
-            violations.add(format!("I2: a message lies in queue {}, which nobody made", message.queue_id));
-        }
-    })?;
-    Ok(contents)
+/// What is looked for in a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Whose messages; of all queues of each topic.
+    pub queues: &'a [MessageQueue],
+    /// The topic of delayed messages.
+    pub delayed: &'a str,
+    /// The group that gives messages back.
+    pub gives_back: &'a str,
+}
+
+/// What a log holds of it.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// Messages.
+    pub contents: Contents,
+    /// Delayed ones.
+    pub delays: Delays,
+    /// What was given back.
+    pub copies: Copies,
 }
 
 /// What became of delayed messages of one topic, in the order of the log. Times are in milliseconds, by the leaders' clocks.
@@ -137,29 +133,66 @@ pub struct Delays {
     pub delivered: Vec<(Id, i64)>,
 }
 
-/// What the log of the store at `path` has of delayed messages to `topic`, up to an entry.
-pub fn delays(path: &Path, topic: &str, up_to: u64, violations: &mut Violations) -> anyhow::Result<Delays> {
-    let mut delays = Delays::default();
-    each_message(path, up_to, |_, stored, message| {
-        let waits = message.topic == SCHEDULE_TOPIC
-            && properties::get(message.properties, property::REAL_TOPIC) == Some(topic);
-        if !waits && message.topic != topic {
+/// What the log of the store at `path` has of what is wanted, up to an entry. Checks that offsets are dense, and that one
+/// replica stored all messages of a term.
+pub fn stored(
+    path: &Path,
+    wanted: Wanted<'_>,
+    up_to: u64,
+    violations: &mut Violations,
+) -> anyhow::Result<Stored> {
+    let Wanted { queues, delayed, gives_back } = wanted;
+    let (retry_topic, dead_topic) = (names::retry_topic(gives_back), names::dlq_topic(gives_back));
+    let mut found = Stored {
+        contents: queues.iter().map(|queue| (queue.clone(), Vec::new())).collect(),
+        ..Stored::default()
+    };
+    let mut leaders: BTreeMap<u64, SocketAddr> = BTreeMap::new();
+    each_message(path, up_to, |header, stored, message| {
+        let leader = *leaders.entry(header.id.term).or_insert(message.store_host);
+        if leader != message.store_host {
+            let other = message.store_host;
+            violations.add(format!("I12: {leader} and {other} stored messages in term {}", header.id.term));
+        }
+        let is_its =
+            |queue: &&MessageQueue| *queue.topic == *message.topic && queue.queue_id == message.queue_id;
+        if let Some(queue) = queues.iter().find(is_its) {
+            take(found.contents.entry(queue.clone()).or_default(), message, violations);
             return;
         }
-        match Id::of(message.body) {
-            Ok(id) if waits => delays.scheduled.push((id, stored.tags_code)),
-            Ok(id) => delays.delivered.push((id, message.store_timestamp)),
-            Err(what) => violations.add(format!("I2: {what} is delayed for {topic}")),
+        if queues.iter().any(|queue| *queue.topic == *message.topic) {
+            violations.add(format!("I2: a message lies in queue {}, which nobody made", message.queue_id));
+        }
+        let waits_for = match message.topic {
+            SCHEDULE_TOPIC => properties::get(message.properties, property::REAL_TOPIC),
+            _ => None,
+        };
+        let topic = waits_for.unwrap_or(message.topic);
+        if ![delayed, retry_topic.as_str(), dead_topic.as_str()].contains(&topic) {
+            return;
+        }
+        let id = match Id::of(message.body) {
+            Ok(id) => id,
+            Err(what) => return violations.add(format!("I2: {what} is in {}, for {topic}", message.topic)),
+        };
+        let failed = (id, u32::try_from(message.reconsume_times).unwrap_or(u32::MAX));
+        let Copies { waiting, again, dead } = &mut found.copies;
+        match waits_for {
+            Some(topic) if topic == delayed => found.delays.scheduled.push((id, stored.tags_code)),
+            None if topic == delayed => found.delays.delivered.push((id, message.store_timestamp)),
+            Some(_) => *waiting.entry(failed).or_default() += 1,
+            None if topic == retry_topic => *again.entry(failed).or_default() += 1,
+            None => *dead.entry(failed).or_default() += 1,
         }
     })?;
-    Ok(delays)
+    Ok(found)
 }
 
 /// Shows each message of a log, up to an entry.
 fn each_message(
     path: &Path,
     up_to: u64,
-    mut show: impl FnMut(&Header, &Stored, &StoredMessage<'_>),
+    mut show: impl FnMut(&Header, &entry::Stored, &StoredMessage<'_>),
 ) -> anyhow::Result<()> {
     let dir = DiskDir::open_to_inspect(path.join("commitlog"))?;
     for base in inspect::segments(&dir)? {

@@ -8,7 +8,9 @@
 //! | I4 queue offsets are dense from 0 on | [`logs`] |
 //! | I5 who sends after an acknowledgement gets a higher offset | [`messages`] |
 //! | I6 pulls are contiguous; a queue's end is never told lower than what was acknowledged before, nor lower than told before | [`reads`] |
+//! | I7 a queue that is consumed in order is: one member at a time, nothing left out, never behind what was committed | [`order`] |
 //! | I8 a group's committed offset is never told lower than what was committed | [`reads`] |
+//! | I11 what a consumer gives back comes again, once, and is a dead letter after as many failures as it may have | [`retries`] |
 //! | I12 a term has one leader, and terms never fall along the log | [`logs`] |
 //! | I13 while a replica runs, neither its term nor its marks fall; a restart forgets no term of an entry that was applied | [`marks`] |
 //! | I10 a delayed message is delivered once, and not before its time | [`delays`] |
@@ -23,8 +25,10 @@ pub mod linear;
 pub mod logs;
 pub mod marks;
 pub mod messages;
+pub mod order;
 pub mod progress;
 pub mod reads;
+pub mod retries;
 
 /// Something that must never happen, in words. It begins with the invariant.
 pub type Violation = String;

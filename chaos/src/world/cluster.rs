@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,6 +12,7 @@ use trireme_remoting::ClientOptions;
 
 use super::{Clock, Disk, HostNo, Impossible, Network, Process, addr};
 use crate::group::Group;
+use crate::load::NewClient;
 
 /// Replicas of the group.
 pub const REPLICAS: usize = 3;
@@ -177,9 +179,9 @@ impl Cluster {
         self.namesrvs[number].start(command.args(["namesrv", "--listen", &listen]))
     }
 
-    /// A new client of the cluster.
-    pub fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::new(ClientConfig::new(&namesrv_addrs()))?)
+    /// What makes clients that ask the cluster's name servers.
+    pub fn new_client(&self) -> NewClient {
+        Arc::new(|| Client::new(ClientConfig::new(&namesrv_addrs())))
     }
 
     /// Where a replica's store is.
