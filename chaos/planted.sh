@@ -29,6 +29,9 @@ old-store-used          members  older            0.3
 config-from-anybody     network  isolated         0.5
 delayed-early           none     -                0.3
 delayed-twice           none     -                0.3
+locks-not-kept          kill     kill:_leader     1.0
+dead-too-early          none     -                0.3
+given-back-lost         none     -                0.3
 '
 missed=0
 printf '%-26s %-9s %7s  %s\n' defect mix seconds 'first violation'

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::features::{delay, groups, offsets, topics, upgrade, witness};
+use crate::features::{delay, groups, locks, offsets, topics, upgrade, witness};
 
 /// A command in the log. New variants go at the end: their order is the format. A group writes them when it has come to the
 /// format version that has them (`docs/decisions/0017-versions.md`).
@@ -24,4 +24,8 @@ pub enum Command {
     RaiseVersion(upgrade::RaiseVersion),
     /// What the members had on their disks.
     Witness(witness::Witness),
+    /// A client takes queues that are consumed in order. From version 3 on, as the next.
+    Lock(locks::Locking),
+    /// It gives them back.
+    Unlock(locks::Locking),
 }

@@ -12,7 +12,9 @@
 //! the ConsumeQueues say.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -255,7 +257,17 @@ impl Sequencer {
         term: u64,
         add: impl FnOnce(&mut Submission<'_>) -> Result<(), MessageError>,
     ) -> Result<Receipt, SubmitError> {
-        submit(self.begin_if(|served| served == term), add)?.await.unwrap_or_else(stopping)
+        self.submit_in(term, add)?.await
+    }
+
+    /// The first half of [`Sequencer::propose_in`]: when it returns, what is submitted later comes later in the log. The
+    /// future waits until it is applied.
+    pub fn submit_in(
+        &self,
+        term: u64,
+        add: impl FnOnce(&mut Submission<'_>) -> Result<(), MessageError>,
+    ) -> Result<Proposed, SubmitError> {
+        submit(self.begin_if(|served| served == term), add).map(Proposed)
     }
 
     /// Serves every term that this replica leads, until `node` stops.
@@ -391,6 +403,17 @@ fn submit(
     let (tx, rx) = oneshot::channel();
     gathering.finish(Waiter::Task(tx));
     Ok(rx)
+}
+
+/// What was submitted, and is not applied yet. Dropped, it goes its way all the same.
+pub struct Proposed(oneshot::Receiver<Result<Receipt, SubmitError>>);
+
+impl Future for Proposed {
+    type Output = Result<Receipt, SubmitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|told| told.unwrap_or_else(stopping))
+    }
 }
 
 fn stopping<E>(_: E) -> Result<Receipt, SubmitError> {

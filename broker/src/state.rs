@@ -12,6 +12,7 @@ use crate::codec::{self, DecodeError};
 use crate::command::Command;
 use crate::features::delay::DelayState;
 use crate::features::groups::GroupState;
+use crate::features::locks::LockState;
 use crate::features::offsets::OffsetState;
 use crate::features::topics::TopicState;
 use crate::features::upgrade::GroupVersion;
@@ -32,6 +33,8 @@ pub struct State {
     pub version: GroupVersion,
     /// What the members had on their disks.
     pub witness: WitnessState,
+    /// Who holds queues that are consumed in order.
+    pub locks: LockState,
     /// What belongs to no feature.
     pub general: General,
 }
@@ -70,11 +73,13 @@ impl State {
             Command::DeleteTopic(delete) => {
                 let removed = self.topics.delete(&delete.name);
                 self.offsets.forget_topic(&delete.name);
+                self.locks.forget_topic(&delete.name);
                 Ok(removed)
             }
             Command::PutGroup(put) => self.groups.put(put).map(|()| None),
             Command::DeleteGroup(delete) => {
                 self.groups.delete(&delete.name);
+                self.locks.forget_group(&delete.name);
                 if delete.forget_offsets {
                     self.offsets.forget_group(&delete.name);
                 }
@@ -93,6 +98,14 @@ impl State {
                 self.witness.take(witness);
                 Ok(None)
             }
+            Command::Lock(locking) => {
+                self.locks.lock(locking);
+                Ok(None)
+            }
+            Command::Unlock(locking) => {
+                self.locks.unlock(locking);
+                Ok(None)
+            }
         }
     }
 
@@ -107,6 +120,8 @@ impl State {
             // Of version 2: who does not know these leaves them alone, and their absence is where they begin.
             ("version", codec::encode(&self.version)),
             ("witness", codec::encode(&self.witness)),
+            // Of version 3, in the same way.
+            ("locks", codec::encode(&self.locks)),
         ]
         .into_iter()
         .map(|(name, bytes)| (name.to_owned(), bytes))
@@ -126,6 +141,7 @@ impl State {
                 .map_or(Ok(GroupVersion::default()), |bytes| codec::decode("version", bytes))?,
             witness: later("witness")?
                 .map_or(Ok(WitnessState::default()), |bytes| codec::decode("witness", bytes))?,
+            locks: later("locks")?.map_or(Ok(LockState::default()), |bytes| codec::decode("locks", bytes))?,
             topics: codec::decode::<TopicState>("topics", part("topics")?)?.reindexed(),
             groups: codec::decode("groups", part("groups")?)?,
             offsets: codec::decode("offsets", part("offsets")?)?,

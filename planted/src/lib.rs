@@ -37,6 +37,12 @@ defects! {
     DelayedEarly = "delayed-early",
     /// Whoever delivers delayed messages delivers the one before them once more.
     DelayedTwice = "delayed-twice",
+    /// A new leader does not know who holds which queue that is consumed in order.
+    LocksNotKept = "locks-not-kept",
+    /// A message becomes a dead letter with its last but one failure.
+    DeadTooEarly = "dead-too-early",
+    /// Of messages that consumers give back, one in some is acknowledged and not stored.
+    GivenBackLost = "given-back-lost",
     /// A leader answers without asking whether it is still within its lease.
     LeaseNotChecked = "lease-not-checked",
     /// Positions of consumers are kept by the leader, and not in the log.

@@ -19,7 +19,7 @@ use crate::types::{NodeId, TypeConfig, from_raft};
 /// The format version that every group begins with.
 pub const OLDEST_VERSION: u32 = 1;
 /// The newest format version that this program reads and writes.
-pub const NEWEST_VERSION: u32 = 2;
+pub const NEWEST_VERSION: u32 = 3;
 
 /// What a replica had on its disk, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

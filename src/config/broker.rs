@@ -162,7 +162,7 @@ impl Configured for BrokerConfig {
         Setting {
             key: "format_version",
             kind: Kind::Number { min: OLDEST_VERSION as u64, max: NEWEST_VERSION as u64 },
-            default: Initial::Text("2"),
+            default: Initial::Text("3"),
             scope: Scope::Process,
             effect: "The newest version of its formats that the replica's group may write. Lower than the default, it \
                      lets the release before be started again after an upgrade, and costs what is newer. A group goes \
@@ -500,6 +500,7 @@ mod tests {
         let (config, warnings) = flags(&[("replica", THREE), ("node", "2")]).unwrap();
         assert_eq!(warnings, []);
         assert_eq!(config.timing, Timing::default());
+        assert_eq!(config.format_version, NEWEST_VERSION);
         assert_eq!(config.segment_bytes, Options::default().segment_bytes);
         assert_eq!(config.namesrv, ["127.0.0.1:9876"]);
         assert_eq!(config.broker_addr(), "10.0.0.2:10911".parse().unwrap());

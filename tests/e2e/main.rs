@@ -23,6 +23,7 @@ mod bad_input;
 mod copies;
 mod damage;
 mod failover;
+mod locks;
 mod members;
 mod namesrvs;
 mod retention;

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use trireme_broker::command::Command;
+use trireme_broker::features::locks::Locking;
 use trireme_broker::features::witness::Seen;
 
 use super::record::{
@@ -335,6 +336,18 @@ impl Display for InWords<'_> {
                 }
                 Ok(())
             }
+            Command::Lock(locking) => write_locking(f, "takes", locking),
+            Command::Unlock(locking) => write_locking(f, "gives back", locking),
         }
     }
+}
+
+fn write_locking(f: &mut fmt::Formatter<'_>, does: &str, locking: &Locking) -> fmt::Result {
+    let Locking { group, client_id, queues } = locking;
+    write!(f, "{client_id} of {group} {does}")?;
+    for (nth, (topic, ids)) in queues.iter().enumerate() {
+        let separator = if nth == 0 { " " } else { ", " };
+        write!(f, "{separator}queues {ids:?} of {topic}")?;
+    }
+    Ok(())
 }

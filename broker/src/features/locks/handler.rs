@@ -1,40 +1,133 @@
 //! Request codes 41 and 42.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::MutexGuard;
+use trireme_planted::{self as planted, Defect};
 use trireme_remoting::body::{LockBatchBody, LockBatchResponse};
 use trireme_remoting::{Frame, Responder, response};
 
+use super::table::{Held, Place};
+use super::{LockState, Locking};
+use crate::command::Command;
 use crate::names;
 use crate::replica::Shared;
-use crate::router::Refusal;
+use crate::router::{Refusal, answer_when};
+use crate::sequencer::{Proposed, SubmitError};
 
 /// Queues of one request.
 const MAX_QUEUES: usize = 65_536;
+/// The group must write formats of this version at least; before, a new leader knows of no locks.
+const SINCE_VERSION: u32 = 3;
 
-/// Code 41.
+/// Code 41: answers when the group knows who holds what was locked. A renewal changes nothing and is answered at once.
 pub fn lock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
-    match checked(request) {
-        Ok(body) => {
-            let now = Instant::now();
-            let lock_ok_mq_set = shared.locks.lock(&body.consumer_group, &body.client_id, &body.mq_set, now);
-            let body = LockBatchResponse { lock_ok_mq_set }.encode();
-            responder.reply(Frame::response(response::SUCCESS).with_body(body));
+    let body = match checked(request) {
+        Ok(body) => body,
+        Err(refusal) => return refusal.reply(responder),
+    };
+    let Some((term, mut held)) = now_held(shared) else {
+        return Refusal::from(SubmitError::NotLeader).reply(responder);
+    };
+    let LockBatchBody { consumer_group: group, client_id, mq_set, .. } = body;
+    let places: Vec<Place> = mq_set.iter().map(|queue| (queue.topic.clone(), queue.queue_id)).collect();
+    let locked = held.lock(&group, &client_id, &places, Instant::now());
+    let new: Vec<Place> = {
+        let state = shared.state.read();
+        let is_known = |(topic, queue_id): &&Place| {
+            state.locks.owner(&group, topic, *queue_id) == Some(client_id.as_str())
+        };
+        locked.iter().filter(|place| !is_known(place)).cloned().collect()
+    };
+    // As long as the table is held: what is granted next is written behind this.
+    let written = write(shared, term, Command::Lock, &group, &client_id, &new);
+    drop(held);
+    let mut lock_ok_mq_set = mq_set;
+    let locked: HashSet<Place> = locked.into_iter().collect();
+    lock_ok_mq_set.retain(|queue| locked.contains(&(queue.topic.clone(), queue.queue_id)));
+    let answer = Frame::response(response::SUCCESS).with_body(LockBatchResponse { lock_ok_mq_set }.encode());
+    let Some(written) = written else { return responder.reply(answer) };
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        let written = match written {
+            Ok(written) => written.await,
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(_) => responder.reply(answer),
+            Err(error) => {
+                // Nobody was told that it holds these.
+                if let Some((_, mut held)) = now_held(&shared).filter(|(now, _)| *now == term) {
+                    held.unlock(&group, &client_id, &new);
+                }
+                Refusal::from(error).reply(responder);
+            }
         }
-        Err(refusal) => refusal.reply(responder),
+    });
+}
+
+/// Code 42: answers when the group knows.
+pub fn unlock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
+    let body = match checked(request) {
+        Ok(body) => body,
+        Err(refusal) => return refusal.reply(responder),
+    };
+    let Some((term, mut held)) = now_held(shared) else {
+        return Refusal::from(SubmitError::NotLeader).reply(responder);
+    };
+    let places: Vec<Place> = body.mq_set.into_iter().map(|queue| (queue.topic, queue.queue_id)).collect();
+    let freed = held.unlock(&body.consumer_group, &body.client_id, &places);
+    let written = write(shared, term, Command::Unlock, &body.consumer_group, &body.client_id, &freed);
+    drop(held);
+    match written {
+        None => responder.reply(Frame::response(response::SUCCESS)),
+        Some(written) => answer_when(responder, async move { written?.await.map(drop) }),
     }
 }
 
-/// Code 42.
-pub fn unlock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
-    match checked(request) {
-        Ok(body) => {
-            shared.locks.unlock(&body.consumer_group, &body.client_id, &body.mq_set);
-            responder.reply(Frame::response(response::SUCCESS));
-        }
-        Err(refusal) => refusal.reply(responder),
+/// Whether the group consumes in order: somebody holds a queue. Not to be called by who holds the state's lock.
+pub fn is_ordered(shared: &Shared, group: &str) -> bool {
+    now_held(shared).is_some_and(|(_, held)| held.holds(group, Instant::now()))
+}
+
+/// The table of the term that this replica leads. `None`: it leads none.
+fn now_held(shared: &Shared) -> Option<(u64, MutexGuard<'_, Held>)> {
+    // Before it is ready it has not applied what its predecessors granted.
+    let term = {
+        let leadership = shared.node.leadership();
+        let now = leadership.borrow();
+        now.ready.then_some(now.term)?
+    };
+    let replicated = || match planted::is(Defect::LocksNotKept) {
+        true => LockState::default(),
+        false => shared.state.read().locks.clone(),
+    };
+    Some((term, shared.locks.in_term(term, Instant::now(), replicated)?))
+}
+
+/// Proposes it. `None`: there is nothing to write, or nobody may.
+fn write(
+    shared: &Shared,
+    term: u64,
+    command: impl FnOnce(Locking) -> Command,
+    group: &str,
+    client_id: &str,
+    places: &[Place],
+) -> Option<Result<Proposed, SubmitError>> {
+    if places.is_empty() || shared.node.peers().group_version() < SINCE_VERSION {
+        return None;
     }
+    let mut queues: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    for (topic, queue_id) in places {
+        queues.entry(topic.clone()).or_default().push(*queue_id);
+    }
+    let locking = Locking { group: group.to_owned(), client_id: client_id.to_owned(), queues };
+    Some(shared.sequencer.submit_in(term, |submission| {
+        submission.command(command(locking));
+        Ok(())
+    }))
 }
 
 fn checked(request: &Frame) -> Result<LockBatchBody, Refusal> {

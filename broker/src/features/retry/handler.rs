@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use trireme_planted::{self as planted, Defect};
 use trireme_remoting::headers::ConsumerSendMsgBackRequest;
 use trireme_remoting::message::{
     OffsetMsgId, StoredMessage, StoredMessageFields, properties, property, tags_code,
@@ -62,6 +63,10 @@ fn plan(shared: &Shared, request: &Frame) -> Result<Option<Plan>, Refusal> {
     let message = StoredMessage::parse(&original)
         .map_err(|error| Refusal::new(response::SYSTEM_ERROR, error.to_string()))?;
     let max = header.max_reconsume_times.unwrap_or(group.retry_max_times);
+    if planted::is(Defect::GivenBackLost) && message.physical_offset % 10 == 0 {
+        return Ok(None);
+    }
+    let max = if planted::is(Defect::DeadTooEarly) { max - 1 } else { max };
     let given_up = message.reconsume_times >= max || header.delay_level < 0;
     let mut text = message.properties.to_owned();
     let seen = scan(message.properties);

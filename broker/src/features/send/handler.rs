@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use trireme_remoting::headers::SendHeader;
 use trireme_remoting::message::{
@@ -11,8 +10,8 @@ use trireme_remoting::message::{
 use trireme_remoting::{Frame, Responder, response};
 
 use super::{ProducerReply, Seen, scan};
-use crate::features::delay;
 use crate::features::topics::{self, PutTopic, perm};
+use crate::features::{delay, locks};
 use crate::names;
 use crate::queues::keys::MessageKeys;
 use crate::replica::Shared;
@@ -256,18 +255,18 @@ fn check<'a>(
 /// ordered consumers, and those whose send-back failed, give up a message.
 fn dead_letter_topic(shared: &Shared, header: &SendHeader<'_>) -> Result<Option<String>, Refusal> {
     let Some(group) = header.topic.strip_prefix(names::RETRY_PREFIX) else { return Ok(None) };
-    let state = shared.state.read();
-    let Some(config) = state.groups.get(group) else {
+    let known = shared.state.read().groups.get(group).map(|config| config.retry_max_times);
+    let Some(known) = known else {
         return Err(Refusal::new(
             response::SUBSCRIPTION_GROUP_NOT_EXIST,
             format!("the consumer group {group} does not exist"),
         ));
     };
-    let max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
+    let max = header.max_reconsume_times.unwrap_or(known);
     let tried = header.reconsume_times.unwrap_or(0);
     // An ordered consumer sends here only to give up, with its count at the limit; a concurrent one whose
     // send-back failed has counted the coming retry already. Only ordered ones hold locks.
-    let given_up = tried > max || (tried >= max && shared.locks.holds(group, Instant::now()));
+    let given_up = tried > max || (tried >= max && locks::is_ordered(shared, group));
     Ok(given_up.then(|| names::dlq_topic(group)))
 }
 
