@@ -85,6 +85,21 @@ impl Group {
         }
     }
 
+    /// Waits until the group writes formats of this version.
+    pub async fn writes(&self, version: u32, within: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            let statuses = self.statuses().await;
+            if statuses.iter().flatten().any(|status| u64::from(version) <= status.format_version) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("formats of version {version} are not written within {within:?}: {statuses:?}");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// Where the log ends at the replica that leads: the index of its last entry.
     pub async fn end(&self) -> Option<u64> {
         let statuses = self.statuses().await;

@@ -10,6 +10,7 @@ use anyhow::Context;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use trireme_broker::config::NEWEST_VERSION;
 use trireme_client::{
     Client, ClientError, GroupSpec, MessageQueue, ProducerConfig, PushConsumer, ReceivedMessage, TopicSpec,
 };
@@ -51,6 +52,8 @@ const DELAYED_EVERY: Duration = Duration::from_millis(250);
 const ALL_ARE_DUE: Duration = Duration::from_secs(6);
 /// All that wait are delivered within this then.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(30);
+/// The group knows its topics, and writes the newest formats, within this.
+const BEGINS_WITHIN: Duration = Duration::from_secs(30);
 /// More than a replica keeps a request that waits for a leader.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -110,6 +113,8 @@ impl Load {
     pub async fn start(new_client: NewClient, group: &Group, rate: u32, seed: u64) -> anyhow::Result<Self> {
         let client = new_client()?;
         make(&client).await?;
+        // Before, the group does not know all that it is to remember.
+        group.writes(NEWEST_VERSION, BEGINS_WITHIN).await?;
         let queues = |topic: &str, count: usize| {
             let ids = 0..i32::try_from(count).unwrap_or(i32::MAX);
             ids.map(|id| MessageQueue::new(topic, GROUP, id)).collect::<Vec<_>>()
@@ -312,7 +317,7 @@ impl Load {
 
 /// Makes the topics, and the group whose messages fail.
 async fn make(client: &Client) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + BEGINS_WITHIN;
     let topics = [(TOPIC, QUEUES), (DELAYED, 1), (ordered::TOPIC, ordered::QUEUES), (retries::TOPIC, 1)];
     for (topic, queues) in topics {
         let queues = i32::try_from(queues)?;

@@ -1,6 +1,6 @@
 //! A group that consumes in order, whose members come and go: I7.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -133,7 +133,7 @@ async fn join(shared: &Arc<Shared>, client: &NewClient) -> Result<(PushConsumer,
         ..PushConsumerConfig::new(GROUP).subscribe(TOPIC, "*")
     };
     let (shared, number) = (shared.clone(), shared.progress.members.fetch_add(1, Ordering::Relaxed));
-    let failed: Arc<Mutex<Option<Id>>> = Arc::default();
+    let failed: Arc<Mutex<HashSet<Id>>> = Arc::default();
     let listener = move |messages: MessageBatch| {
         let (shared, failed) = (shared.clone(), failed.clone());
         async move {
@@ -144,8 +144,10 @@ async fn join(shared: &Arc<Shared>, client: &NewClient) -> Result<(PushConsumer,
                 let least = shared.progress.least(queue);
                 let given = (queue, offset, id);
                 shared.progress.ordered.lock().begin(number, given, least, &mut shared.violations.lock());
-                sleep(CONSUMES_FOR).await;
-                let again = id.seq % AGAIN_EACH == AGAIN_EACH - 1 && failed.lock().replace(id) != Some(id);
+                if !shared.is_over() {
+                    sleep(CONSUMES_FOR).await;
+                }
+                let again = id.seq % AGAIN_EACH == AGAIN_EACH - 1 && failed.lock().insert(id);
                 shared.progress.ordered.lock().end(number, queue, offset, !again);
                 if again {
                     return OrderOutcome::Suspend(CONSUMES_FOR);
