@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fake::{Cluster, Mode};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use trireme_client::{
     Client, ClientConfig, ClientError, ConsumeFrom, ConsumeOutcome, MessageBatch, OrderOutcome,
     PullConsumerConfig, PullStatus, PushConsumer, PushConsumerConfig,
@@ -360,6 +360,45 @@ async fn ordered_messages_that_fail_for_good_are_given_up() {
         assert_eq!(told.recv().await, Some(expected));
     }
     assert_eq!(*cluster.group(0).given_back.lock(), [("%RETRY%group".to_owned(), 3)]);
+    consumer.shutdown().await;
+    assert_eq!(cluster.group(0).committed("group", "T", 0), Some(2));
+}
+
+#[tokio::test]
+async fn who_is_set_back_leaves_nothing_out() {
+    let cluster = Cluster::start(&[("g", 1)]).await;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (consumes, may_consume) = watch::channel(false);
+    let listener = move |messages: MessageBatch| {
+        let (tell, may_consume) = (tell.clone(), may_consume.clone());
+        async move {
+            tell.send(messages[0].queue_offset).unwrap();
+            match *may_consume.borrow() {
+                true => OrderOutcome::Commit,
+                false => OrderOutcome::Suspend(Duration::from_millis(10)),
+            }
+        }
+    };
+    for _ in 0..3 {
+        cluster.group(0).put("T", 0, b"");
+    }
+    let consumer = client(&cluster).consume_ordered(config(), listener).await.unwrap();
+    assert_eq!(told.recv().await, Some(0));
+    // All three are pulled, the fourth is waited for, as in queue 1 and in the retry queue.
+    cluster.replica(0, 0).asked(PULL, 4).await;
+    cluster.group(0).lose("T", 0);
+    cluster.replica(0, 0).asked(PULL, 5).await;
+    consumes.send(true).unwrap();
+    let behind_the_first = async {
+        loop {
+            match told.recv().await {
+                Some(0) => {}
+                other => return other,
+            }
+        }
+    };
+    let next = tokio::time::timeout(Duration::from_secs(10), behind_the_first).await;
+    assert_eq!(next, Ok(Some(1)), "the first has come until it was consumed, then the second");
     consumer.shutdown().await;
     assert_eq!(cluster.group(0).committed("group", "T", 0), Some(2));
 }

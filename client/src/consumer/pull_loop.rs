@@ -141,17 +141,21 @@ impl Pulling {
 
     /// Only the leader knows where the queue ends: a follower may not have what was consumed before it fell
     /// behind, and must not throw the group back.
+    ///
+    /// What was pulled is forgotten. Of that, what is still there and is not consumed yet comes again: it would be left out if
+    /// the queue went on behind it.
     async fn on_out_of_range(&mut self, page: &Page, offset: i64) {
         if page.from_leader && page.next != offset {
+            let next = page.next.min(self.queue.commit_offset()).max(page.min);
             info!(
                 queue = %self.queue.queue,
                 offset,
-                next = page.next,
+                next,
                 min = page.min,
                 max = page.max,
                 "offset out of range, going on where the broker says"
             );
-            self.queue.reset(page.next);
+            self.queue.reset(next);
         } else {
             self.preferred = 0;
             self.back_off().await;

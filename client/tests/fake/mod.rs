@@ -207,6 +207,12 @@ impl Group {
         self.store(topic, queue_id, body, "", 0)
     }
 
+    /// Loses a queue's last message, and tells those that wait for the next one.
+    pub fn lose(&self, topic: &str, queue_id: i32) {
+        self.queues.lock().get_mut(&(topic.to_owned(), queue_id)).unwrap().pop();
+        self.arrival.notify_waiters();
+    }
+
     /// A stored message's bytes.
     pub fn message(&self, topic: &str, queue_id: i32, offset: i64) -> Bytes {
         self.read(topic, queue_id, offset).1.remove(0)
