@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use trireme_raft::LogId;
 use trireme_remoting::body::SubscriptionData;
 use trireme_remoting::headers::{PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND, PullRequest};
 use trireme_remoting::{Frame, Responder, response};
@@ -24,6 +25,9 @@ const MAX_BYTES: usize = 1024 * 1024;
 const MAX_SUSPEND: Duration = Duration::from_secs(60);
 /// The longest a pull may wait at the leader for a client of another replica.
 const FORWARDED_SUSPEND: Duration = Duration::from_secs(1);
+
+/// A leader applies what is in its log within this, or lets the client come again.
+const APPLIES_WITHIN: Duration = Duration::from_secs(1);
 
 /// Answers a pull, parks it, or passes it on.
 ///
@@ -46,11 +50,20 @@ pub fn pull(shared: &Arc<Shared>, request: Frame, responder: Responder) {
 
 /// The same, for a pull that was looked at.
 pub fn answer(shared: &Arc<Shared>, pull: Pull, request: Frame, responder: Responder) {
+    answer_at(shared, pull, request, responder, None);
+}
+
+/// The same, of what is applied up to an entry, if that is known to be enough to say that a queue ends before the pull's offset.
+fn answer_at(shared: &Arc<Shared>, pull: Pull, request: Frame, responder: Responder, applied: Option<u64>) {
     let behind = !shared.node.leads();
     let Pull { queue, offset, limits, filter, suspend } = pull;
     match read(shared, queue, offset, limits, &filter) {
         Ok(found) if found.code == response::PULL_OFFSET_MOVED && behind => {
             ask_leader(shared, request, responder);
+        }
+        Ok(found) if found.is_before(offset) && applied.is_none() => {
+            let pull = Pull { queue, offset, limits, filter, suspend };
+            tokio::spawn(answer_applied(shared.clone(), pull, request, responder));
         }
         Ok(found) if found.code == response::PULL_NOT_FOUND && !suspend.is_zero() => {
             let until = Instant::now() + suspend;
@@ -61,6 +74,18 @@ pub fn answer(shared: &Arc<Shared>, pull: Pull, request: Frame, responder: Respo
         }
         Ok(found) => respond::found(shared, responder, found),
         Err(error) => respond::failed(shared, responder, queue, offset, &error),
+    }
+}
+
+/// Answers a pull of what this leader does not have, or has not applied yet. A follower may be ahead of it there, and may have
+/// given the client what comes before.
+async fn answer_applied(shared: Arc<Shared>, pull: Pull, request: Frame, responder: Responder) {
+    let last = shared.node.log().last().map_or(0, |last| last.index);
+    let mut applied = shared.node.applied();
+    let is_enough = |applied: &Option<LogId>| last <= applied.map_or(0, |applied| applied.index);
+    match timeout(APPLIES_WITHIN, applied.wait_for(is_enough)).await {
+        Ok(Ok(_)) => answer_at(&shared, pull, request, responder, Some(last)),
+        _ => respond::again(&shared, responder, pull.queue, pull.offset),
     }
 }
 

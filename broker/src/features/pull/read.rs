@@ -41,6 +41,13 @@ pub struct Found {
     pub ranges: Vec<Range>,
 }
 
+impl Found {
+    /// Whether it says that the queue ends before this offset.
+    pub fn is_before(&self, offset: i64) -> bool {
+        self.code == response::PULL_OFFSET_MOVED && signed(self.bounds.next_queue_offset) < offset
+    }
+}
+
 /// Bytes of the commit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {

@@ -67,13 +67,18 @@ fn answer(responder: Responder, code: i32, next: i64, found: &Found, body: Body)
 /// The messages are there, and where they lie cannot be read.
 pub fn failed(shared: &Shared, responder: Responder, queue: QueueId, offset: i64, error: &Error) {
     if shared.scrub.is_queue_hopeful(error) {
-        let code = response::PULL_RETRY_IMMEDIATELY;
-        let bounds = shared.queues.bounds(queue);
-        let nothing = Found { code, from: offset, next: offset, bounds, ranges: Vec::new() };
-        return answer(responder, code, offset, &nothing, Body::Empty);
+        return again(shared, responder, queue, offset);
     }
     tracing::error!(%queue, offset, %error, "a pull failed");
     error_to(responder, error.to_string());
+}
+
+/// Has the client ask again.
+pub fn again(shared: &Shared, responder: Responder, queue: QueueId, offset: i64) {
+    let code = response::PULL_RETRY_IMMEDIATELY;
+    let bounds = shared.queues.bounds(queue);
+    let nothing = Found { code, from: offset, next: offset, bounds, ranges: Vec::new() };
+    answer(responder, code, offset, &nothing, Body::Empty);
 }
 
 fn error_to(responder: Responder, reason: String) {
