@@ -41,7 +41,7 @@ const TICK: Duration = Duration::from_millis(1);
 /// A new cluster serves by then.
 const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 /// After the last fault, replicas are the same and readers have everything by then.
-const ENDS_WITHIN: Duration = Duration::from_secs(120);
+const ENDS_WITHIN: Duration = Duration::from_secs(240);
 
 /// What to simulate.
 #[derive(Clone, Debug)]
@@ -454,14 +454,14 @@ async fn clients(
     }
     load.stop_sending().await;
     load.deliver(&group).await;
-    let entries = match group.converged(ENDS_WITHIN / 4).await {
+    let entries = match group.converged(ENDS_WITHIN / 8).await {
         Ok(entries) => entries,
         Err(error) => {
             stage.violations.borrow_mut().add(format!("I15: {error}"));
             0
         }
     };
-    load.drain(ENDS_WITHIN / 4).await;
+    load.drain(ENDS_WITHIN / 8).await;
     load.stop_reading().await;
     stage.violations.borrow_mut().append(watch.finish().await);
     *stage.done.borrow_mut() = Some((load, entries));

@@ -239,11 +239,13 @@ impl Load {
         let all = || {
             let shared = &self.shared;
             let has = |count: usize| stored.is_ok_and(|stored| stored <= count);
-            has(shared.consumed.lock().count())
-                && has(shared.pulled.lock().count())
-                && ordered <= shared.progress.count()
+            has(shared.consumed.lock().count()) && has(shared.pulled.lock().count())
         };
         while !all() && Instant::now() < deadline {
+            sleep(Duration::from_millis(50)).await;
+        }
+        let deadline = deadline + ordered::LOCKS_RUN_OUT_WITHIN;
+        while self.shared.progress.count() < ordered && Instant::now() < deadline {
             sleep(Duration::from_millis(50)).await;
         }
     }

@@ -45,6 +45,9 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// Whoever takes a queue over goes on at a position that it was told no longer ago.
 const TAKES_OVER_WITHIN: Duration = Duration::from_secs(15);
 
+/// A queue that nobody could give back is somebody else's after a minute, or as long after the last change of leaders.
+pub(super) const LOCKS_RUN_OUT_WITHIN: Duration = Duration::from_secs(125);
+
 /// What is known of the group's consumption.
 pub(super) struct Progress {
     ordered: Mutex<Ordered>,
@@ -141,6 +144,7 @@ async fn join(shared: &Arc<Shared>, client: &NewClient) -> Result<(PushConsumer,
                 let Some((queue, offset, id)) = shared.given(message, &shared.ordered_queues) else {
                     continue;
                 };
+                tracing::debug!(member = number, queue, offset, "consumes");
                 let least = shared.progress.least(queue);
                 let given = (queue, offset, id);
                 shared.progress.ordered.lock().begin(number, given, least, &mut shared.violations.lock());

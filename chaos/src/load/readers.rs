@@ -49,6 +49,7 @@ pub(super) async fn read(shared: Arc<Shared>, client: Client) {
         // Before it is committed again: a leader that knows nothing of the last time would learn it now.
         if let Ok(told) = reader.committed(queue).await {
             shared.probes.lock().1 += 1;
+            tracing::debug!(%queue, ?told, "was told");
             let (told, least) = (told.and_then(|told| u64::try_from(told).ok()), committed[turn].least());
             if told.unwrap_or_default() < least {
                 let violation = format!("I8: {least} of {queue} was committed, then {told:?} was told");
@@ -57,7 +58,9 @@ pub(super) async fn read(shared: Arc<Shared>, client: Client) {
         }
         let Some(position) = reader.position(queue) else { continue };
         let value = u64::try_from(position).unwrap_or_default();
-        match reader.commit(queue, position).await {
+        let done = reader.commit(queue, position).await;
+        tracing::debug!(%queue, position, ?done, "commits");
+        match done {
             Ok(()) => committed[turn].raise(value),
             Err(_) => committed[turn].unknown(value),
         }
