@@ -32,6 +32,7 @@ use crate::indexer;
 use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild};
 use crate::queues::keys::{self, KeyIndex};
 use crate::registration;
+use crate::router::contact::{self, Contact};
 use crate::router::{Router, forwarding};
 use crate::saver::{self, Saver};
 use crate::sequencer::Sequencer;
@@ -95,6 +96,8 @@ pub struct Shared {
     pub clients: Clients,
     /// Locks of ordered queues; local.
     pub locks: Locks,
+    /// When this replica was out of contact with its group.
+    pub contact: Contact,
     /// Pulls that wait for messages; local.
     pub parked: Parked,
     /// Who waits for the disk, for consumers that are behind.
@@ -181,6 +184,7 @@ impl Broker {
             retention: Retention::new(policy),
             clients: Clients::new(),
             locks: Locks::new(),
+            contact: Contact::default(),
             remote,
             topics_changed: tokio::sync::Notify::new(),
             indexed: tokio::sync::watch::channel(0).0,
@@ -226,6 +230,7 @@ impl Broker {
         tasks.spawn(scrub::run(shared.clone()));
         tasks.spawn(upgrade::run(shared.clone()));
         tasks.spawn(witness::run(shared.clone()));
+        tasks.spawn(contact::run(shared.clone()));
         tasks.spawn(shared.disk.clone().watch());
         let (servers, addr) = listen(&shared)?;
         let (tell, crashed) = watch::channel(false);

@@ -167,6 +167,48 @@ async fn one_way_requests_are_handled_and_not_answered() {
     assert_eq!(requests.recv().await, Some((Bytes::from_static(b"third"), true)));
 }
 
+/// Takes down what it is asked, and says that it was cut off.
+struct CutOff {
+    asked: mpsc::UnboundedSender<Option<Bytes>>,
+}
+
+impl RequestHandler for CutOff {
+    fn on_request(&self, request: Frame, responder: Responder) {
+        self.asked.send(Some(request.body.to_bytes())).unwrap();
+        echo(request, responder);
+    }
+
+    fn on_close(&self, _: &Connection) {
+        self.asked.send(None).unwrap();
+    }
+
+    fn was_cut_off_since(&self, _: tokio::time::Instant) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn who_has_gone_while_the_server_was_cut_off_has_nothing_done() {
+    let (asked, mut requests) = mpsc::unbounded_channel();
+    let handler = Arc::new(CutOff { asked });
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), ServerOptions::default(), handler).unwrap();
+    let body = |body: &'static str| Some(Some(Bytes::from(body)));
+    // Who is still there is answered.
+    let mut stays = Bare::connect(server.local_addr()).await;
+    stays.send(1, request("who stays")).await;
+    assert_eq!(stays.receive().await.unwrap().opaque, 1);
+    assert_eq!(requests.recv().await, body("who stays"));
+
+    let mut goes = Bare::connect(server.local_addr()).await;
+    goes.send(1, request("has asked somebody else")).await;
+    let mut oneway = request("waits for no answer");
+    oneway.set_oneway();
+    goes.send(2, oneway).await;
+    drop(goes);
+    assert_eq!(requests.recv().await, body("waits for no answer"));
+    assert_eq!(requests.recv().await, Some(None), "it was closed, and nothing else");
+}
+
 #[tokio::test]
 async fn a_forgotten_request_is_answered_all_the_same() {
     let (server, _closed) = serve(ServerOptions::default(), |_, responder| drop(responder));

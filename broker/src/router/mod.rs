@@ -4,12 +4,14 @@
 //! gets it ([`forwarding`]), so that clients with an old route notice little of a failover; the answer
 //! names the leader, and a client that understands goes there from then on.
 
+pub mod contact;
 pub mod forwarding;
 mod refusal;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use trireme_planted::{self as planted, Defect};
 use trireme_remoting::{Connection, Frame, RequestCode, RequestHandler, Responder, response};
 
@@ -62,6 +64,10 @@ impl RequestHandler for Router {
 
     fn on_close(&self, connection: &Connection) {
         clients::closed(&self.shared, connection);
+    }
+
+    fn was_cut_off_since(&self, heard: Instant) -> bool {
+        self.shared.contact.was_lost_since(heard)
     }
 }
 

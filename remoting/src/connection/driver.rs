@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -29,8 +30,12 @@ const FLUSH: Duration = Duration::from_secs(3);
 const READ_MIN: usize = 4 * 1024;
 const READ_MAX: usize = 256 * 1024;
 
-/// What the system knows of a socket is told within this, after a standstill.
+/// What the system knows of a socket is told within this, after a standstill; and what was under way arrives, after the server
+/// was cut off.
 const NEWS: Duration = Duration::from_millis(20);
+
+/// What is read then at once, at most.
+const NEWS_BYTES: usize = 8 * 1024 * 1024;
 
 /// Entries of one vectored write.
 const WRITE_RUNS: usize = 64;
@@ -126,8 +131,10 @@ struct Read<'a> {
     buffer: BytesMut,
     chunk: usize,
     first_frame_seen: bool,
-    /// What is read now was sent while this process stood still, by somebody who has gone since.
+    /// What is read now was sent while this process stood still or was cut off, by somebody who has gone since.
     is_late: bool,
+    /// The peer has sent its last byte, and it is read.
+    has_ended: bool,
     /// The last standstill of this process that was noticed here.
     stall: Option<u64>,
     /// Since when the buffer has held a part of a frame.
@@ -145,6 +152,7 @@ impl<'a> Read<'a> {
             chunk: READ_MIN,
             first_frame_seen: false,
             is_late: false,
+            has_ended: false,
             stall: None,
             partial_since: None,
         }
@@ -163,9 +171,14 @@ impl<'a> Read<'a> {
                 read = reader.read_buf(&mut self.buffer) => match read {
                     Ok(0) => return self.end_of_stream(),
                     Ok(bytes) => {
+                        let cut_off = self.handler.was_cut_off_since(connection.last_heard());
                         connection.heard();
                         self.adapt(bytes);
-                        self.is_late = self.stood_still().await && reader.peer_has_ended();
+                        if cut_off {
+                            self.is_late = self.read_on(&mut reader).await;
+                        } else {
+                            self.is_late = self.stood_still().await && reader.peer_has_ended();
+                        }
                     }
                     Err(error) => return CloseReason::Io(Arc::new(error)),
                 },
@@ -191,6 +204,9 @@ impl<'a> Read<'a> {
                         },
                     }
                 }
+            }
+            if self.has_ended {
+                return self.end_of_stream();
             }
             self.note_partial(timer.as_mut());
         }
@@ -235,6 +251,25 @@ impl<'a> Read<'a> {
             sleep(NEWS).await;
         }
         lately.is_some()
+    }
+
+    /// Waits until all that was under way has arrived, and reads it. Whether the peer has gone.
+    async fn read_on(&mut self, reader: &mut impl Reader) -> bool {
+        sleep(NEWS).await;
+        while self.buffer.len() < NEWS_BYTES {
+            let missing = self.decoder.missing(&self.buffer);
+            reserve(&mut self.buffer, missing, READ_MAX);
+            let read = pin!(reader.read_buf(&mut self.buffer)).poll(&mut Context::from_waker(Waker::noop()));
+            match read {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.has_ended = true;
+                    return true;
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        reader.peer_has_ended()
     }
 
     fn adapt(&mut self, bytes: usize) {

@@ -269,6 +269,11 @@ impl Connection {
         heard > 0 && heard >= then
     }
 
+    /// When the peer was heard last; when the connection was made, if it never was.
+    fn last_heard(&self) -> Instant {
+        self.shared.opened + Duration::from_millis(self.shared.heard_ms.load(Ordering::Relaxed))
+    }
+
     fn heard(&self) {
         let elapsed = self.touch();
         self.shared.heard_ms.store(elapsed.max(1), Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! What answers requests, and what it answers through.
 
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::connection::{Connection, InvokeError};
@@ -20,6 +21,14 @@ pub trait RequestHandler: Send + Sync + 'static {
     /// The connection is closed; no request of it follows. Called once.
     fn on_close(&self, connection: &Connection) {
         let _ = connection;
+    }
+
+    /// Whether this server was cut off until now, or until a moment ago, and was not yet when a client was `heard` last. What
+    /// is read of it next was sent long ago, maybe; if it has gone since, it has been told of a failure and has turned to
+    /// somebody else, and its requests are not carried out, but for those that are one-way. Called for every read.
+    fn was_cut_off_since(&self, heard: Instant) -> bool {
+        let _ = heard;
+        false
     }
 }
 
