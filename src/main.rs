@@ -59,6 +59,8 @@ fn main() -> ExitCode {
     }
     cmd::log::start(match args.command {
         Command::Namesrv(_) | Command::Broker(_) => "info",
+        // What clients tell of each other's failures is what faults are for.
+        Command::Chaos(_) => "warn,trireme_client=error",
         // What these print shows what matters; a development cluster's replicas log to files.
         _ => "warn",
     });
