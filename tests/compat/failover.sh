@@ -48,7 +48,7 @@ if [ "$killed" -lt "$kills" ]; then
   echo "only $killed of $kills kills happened: the run proves nothing"
   exit 1
 fi
-grep -o 'pauses_ms=\[[^]]*\]' "$work/program.log" | tr -dc '0-9,' | tr ',' '\n' | awk -v kills="$kills" '
+grep -o 'pauses_ms=\[[^]]*\]' "$work/program.log" | tr -dc '0-9,' | tr ',' '\n' | sort -n | awk -v kills="$kills" '
   { pause[NR] = $1 }
   END {
     if (NR) printf "%d kills, %d pauses of more than 200 ms: p50 %d ms, p99 %d ms, longest %d ms\n",
