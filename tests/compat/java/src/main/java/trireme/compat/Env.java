@@ -73,6 +73,11 @@ final class Env implements AutoCloseable {
         producer.setNamesrvAddr(settings.namesrv());
         producer.setInstanceName(producer.getProducerGroup());
         producer.setSendMsgTimeout(TIMEOUT_MS);
+        // How soon a client of a single group looks for another master: 30 s if nothing is told.
+        String poll = System.getenv("POLL_NAME_SERVERS_MS");
+        if (poll != null) {
+            producer.setPollNameServerInterval(Integer.parseInt(poll));
+        }
         producer.start();
         onClose(producer::shutdown);
         return producer;
