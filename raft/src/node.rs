@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::{Config, Instant, Raft, SnapshotPolicy};
+use openraft::{Config, Instant, Raft, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::futures::Notified;
 use tokio::sync::watch;
@@ -84,6 +85,9 @@ struct Inner {
     leadership: watch::Receiver<Leadership>,
     applied: watch::Receiver<Option<LogId>>,
     heard: Heard,
+    /// The last term in which this replica was told to hand over. It leads no more in it: openraft takes no proposal, and the
+    /// one that takes over asks for votes whatever the lease says.
+    handed_over: AtomicU64,
     known: Arc<Peers>,
     running: tokio::sync::Mutex<Option<Running>>,
 }
@@ -152,7 +156,8 @@ impl Node {
         self.inner.leadership.clone()
     }
 
-    /// Whether this replica leads and may say so: it is ready, and within its lease no other can lead.
+    /// Whether this replica leads and may say so: it is ready, has not been told to hand over, and within its lease no other can
+    /// lead.
     ///
     /// What a leader answers without writing to the log, it must ask this for, at the time it answers: one
     /// that was frozen, or that is cut off from its group, is still ready by its own lights.
@@ -161,7 +166,11 @@ impl Node {
         if planted::is(Defect::LeaseNotChecked) {
             return inner.leadership.borrow().ready;
         }
-        inner.leadership.borrow().ready && has_lease(&inner.raft, inner.config.timing.election_max)
+        let may_lead = {
+            let now = inner.leadership.borrow();
+            now.ready && inner.handed_over.load(Ordering::Acquire) < now.term
+        };
+        may_lead && has_lease(&inner.raft, inner.config.timing.election_max)
     }
 
     /// Whether a leader was heard of so lately that it is likely to answer what is passed on to it. One that is frozen, or
@@ -294,16 +303,25 @@ impl Node {
         blocking(move || checkpoints.remove_before(start)).await
     }
 
-    /// Asks `to` to take over. Returns at once; watch [`Node::leadership`]. Does nothing on a replica
-    /// that does not lead.
+    /// Asks `to` to take over. Returns at once; watch [`Node::leadership`]. From then on this replica leads no more, whether or
+    /// not `to` does. Does nothing on a replica that does not lead.
     ///
     /// Errors: `InvalidInput` if `to` is not another voter of the group.
     pub async fn transfer_leader(&self, to: NodeId) -> io::Result<()> {
-        let members = self.inner.raft.server_metrics().borrow_watched().membership_config.clone();
+        let (members, state, term) = {
+            let metrics = self.inner.raft.server_metrics();
+            let now = metrics.borrow_watched();
+            (now.membership_config.clone(), now.state, now.vote.leader_id.term)
+        };
         if to == self.inner.config.node || !members.membership().voter_ids().any(|voter| voter == to) {
             let reason = format!("node {to} is not another voter of this group");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
+        if state != ServerState::Leader {
+            return Ok(());
+        }
+        // Before anybody can be told.
+        self.inner.handed_over.fetch_max(term, Ordering::AcqRel);
         self.inner.raft.trigger().transfer_leader(to).await.map_err(io::Error::other)
     }
 
@@ -434,6 +452,7 @@ impl Inner {
             leadership,
             applied,
             heard,
+            handed_over: AtomicU64::new(0),
             known,
             running: tokio::sync::Mutex::new(Some(running)),
         })

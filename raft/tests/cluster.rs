@@ -149,6 +149,7 @@ async fn leadership_is_transferred() {
         let to = cluster.followers(from)[0];
         let since = Instant::now();
         cluster.node(from).transfer_leader(to).await.unwrap();
+        assert!(!cluster.node(from).leads(), "the other one may lead already, whatever the lease says");
         let (leader, _) = cluster.leader_after(term).await;
         let took = since.elapsed();
         println!("transferred from {from} to {to} in {took:?}");
