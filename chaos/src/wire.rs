@@ -1,12 +1,12 @@
 //! Requests to one replica, without a client in between that would turn to another.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 use trireme_client::MessageQueue;
-use trireme_remoting::headers::{PULL_SUBSCRIPTION, PullRequest, PullResponse};
+use trireme_remoting::headers::{PULL_SUBSCRIPTION, PullRequest, PullResponse, SendHeader};
 use trireme_remoting::message::{StoredMessage, StoredMessages};
 use trireme_remoting::{Client, Frame, RequestCode, response};
 
@@ -14,6 +14,27 @@ use trireme_remoting::{Client, Frame, RequestCode, response};
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// What a replica says is there in a moment is there within this.
 const READABLE_WITHIN: Duration = Duration::from_secs(60);
+
+/// A request to store one message; properties as `properties::build` makes them.
+pub fn send_request(queue: &MessageQueue, body: impl Into<Bytes>, properties: &str) -> Frame {
+    let ext = send_header(queue, properties).to_ext_v2();
+    Frame::request(RequestCode::SendMessageV2).with_ext(ext).with_body(body.into())
+}
+
+/// The header of such a request.
+pub fn send_header<'a>(queue: &'a MessageQueue, properties: &'a str) -> SendHeader<'a> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    SendHeader {
+        producer_group: "straight",
+        topic: &queue.topic,
+        default_topic: "TBW102",
+        default_topic_queue_nums: 4,
+        queue_id: queue.queue_id,
+        born_timestamp: i64::try_from(now).unwrap_or_default(),
+        properties: Some(properties),
+        ..SendHeader::default()
+    }
+}
 
 /// A request for the messages of a queue from `offset` on; it does not wait for any.
 pub fn pull_request(queue: &MessageQueue, offset: i64) -> Frame {

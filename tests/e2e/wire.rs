@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-pub use trireme_chaos::wire::pull_request;
+pub use trireme_chaos::wire::{pull_request, send_header, send_request};
 use trireme_client::MessageQueue;
-use trireme_remoting::headers::{PULL_SUBSCRIPTION, PULL_SUSPEND, PullResponse, SendHeader};
-use trireme_remoting::{Client, Frame, InvokeError, RequestCode, response};
+use trireme_remoting::headers::{PULL_SUBSCRIPTION, PULL_SUSPEND, PullResponse};
+use trireme_remoting::{Client, Frame, InvokeError, response};
 
 /// More than a replica keeps a request that waits for a leader.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,29 +18,6 @@ pub const LONG_POLL: Duration = Duration::from_secs(60);
 
 /// What queues hold: per queue its messages, from offset 0 on.
 pub type Contents = BTreeMap<MessageQueue, Vec<Bytes>>;
-
-/// A request to store one message; properties as `properties::build` makes them.
-pub fn send_request(queue: &MessageQueue, body: impl Into<Bytes>, properties: &str) -> Frame {
-    let body: Bytes = body.into();
-    Frame::request(RequestCode::SendMessageV2)
-        .with_ext(send_header(queue, properties).to_ext_v2())
-        .with_body(body)
-}
-
-/// The header of such a request.
-pub fn send_header<'a>(queue: &'a MessageQueue, properties: &'a str) -> SendHeader<'a> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-    SendHeader {
-        producer_group: "straight",
-        topic: &queue.topic,
-        default_topic: "TBW102",
-        default_topic_queue_nums: 4,
-        queue_id: queue.queue_id,
-        born_timestamp: i64::try_from(now).unwrap(),
-        properties: Some(properties),
-        ..SendHeader::default()
-    }
-}
 
 /// As [`pull_request`], but it waits so long for messages.
 pub fn waiting_pull_request(queue: &MessageQueue, offset: i64, wait: Duration) -> Frame {

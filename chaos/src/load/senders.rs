@@ -2,17 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use trireme_client::{Message, MessageQueue, Producer};
-use trireme_remoting::headers::SendHeader;
-use trireme_remoting::{Client, Frame, InvokeError, RequestCode};
+use trireme_remoting::{Client, Frame, InvokeError};
 
 use super::{ANSWER_WITHIN, Shared, TOPIC};
 use crate::history::{Attempt, Id, Outcome};
 use crate::outcome::{self, Told};
+use crate::wire::send_request;
 
 /// Property and value: a second, five seconds.
 const DELAYS: [&str; 2] = ["DELAY\u{1}1\u{2}", "DELAY\u{1}2\u{2}"];
@@ -143,19 +143,4 @@ fn padding(seq: u32) -> usize {
         1..10 => 1_500,
         _ => 100,
     }
-}
-
-fn send_request(queue: &MessageQueue, body: Bytes, properties: &str) -> Frame {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let header = SendHeader {
-        producer_group: "straight",
-        topic: &queue.topic,
-        default_topic: "TBW102",
-        default_topic_queue_nums: 4,
-        queue_id: queue.queue_id,
-        born_timestamp: i64::try_from(now).unwrap_or_default(),
-        properties: Some(properties),
-        ..SendHeader::default()
-    };
-    Frame::request(RequestCode::SendMessageV2).with_ext(header.to_ext_v2()).with_body(body)
 }
