@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use trireme_raft::proposal::Refusal;
 
@@ -135,13 +136,10 @@ impl State {
                 .get(name)
                 .ok_or_else(|| DecodeError { what: name, reason: "it is not in the checkpoint".into() })
         };
-        let later = |name: &'static str| parts.contains_key(name).then(|| part(name)).transpose();
         Ok(Self {
-            version: later("version")?
-                .map_or(Ok(GroupVersion::default()), |bytes| codec::decode("version", bytes))?,
-            witness: later("witness")?
-                .map_or(Ok(WitnessState::default()), |bytes| codec::decode("witness", bytes))?,
-            locks: later("locks")?.map_or(Ok(LockState::default()), |bytes| codec::decode("locks", bytes))?,
+            version: later(parts, "version")?,
+            witness: later(parts, "witness")?,
+            locks: later(parts, "locks")?,
             topics: codec::decode::<TopicState>("topics", part("topics")?)?.reindexed(),
             groups: codec::decode("groups", part("groups")?)?,
             offsets: codec::decode("offsets", part("offsets")?)?,
@@ -149,6 +147,14 @@ impl State {
             general: codec::decode("general", part("general")?)?,
         })
     }
+}
+
+/// A part that checkpoints of earlier releases do not have.
+fn later<T: DeserializeOwned + Default>(
+    parts: &BTreeMap<String, Vec<u8>>,
+    name: &'static str,
+) -> Result<T, DecodeError> {
+    parts.get(name).map_or_else(|| Ok(T::default()), |bytes| codec::decode(name, bytes))
 }
 
 /// The refusal of one command of an entry.

@@ -50,20 +50,26 @@ pub fn pull(shared: &Arc<Shared>, request: Frame, responder: Responder) {
 
 /// The same, for a pull that was looked at.
 pub fn answer(shared: &Arc<Shared>, pull: Pull, request: Frame, responder: Responder) {
-    answer_at(shared, pull, request, responder, None);
+    answer_when_applied(shared, pull, request, responder, false);
 }
 
-/// The same, of what is applied up to an entry, if that is known to be enough to say that a queue ends before the pull's offset.
-fn answer_at(shared: &Arc<Shared>, pull: Pull, request: Frame, responder: Responder, applied: Option<u64>) {
+/// The same. Unless this replica `has_applied` its log, it does not say yet that a queue ends before the pull's offset.
+fn answer_when_applied(
+    shared: &Arc<Shared>,
+    pull: Pull,
+    request: Frame,
+    responder: Responder,
+    has_applied: bool,
+) {
     let behind = !shared.node.leads();
     let Pull { queue, offset, limits, filter, suspend } = pull;
     match read(shared, queue, offset, limits, &filter) {
         Ok(found) if found.code == response::PULL_OFFSET_MOVED && behind => {
             ask_leader(shared, request, responder);
         }
-        Ok(found) if found.is_before(offset) && applied.is_none() => {
+        Ok(found) if found.is_before(offset) && !has_applied => {
             let pull = Pull { queue, offset, limits, filter, suspend };
-            tokio::spawn(answer_applied(shared.clone(), pull, request, responder));
+            tokio::spawn(apply_and_answer(shared.clone(), pull, request, responder));
         }
         Ok(found) if found.code == response::PULL_NOT_FOUND && !suspend.is_zero() => {
             let until = Instant::now() + suspend;
@@ -79,12 +85,12 @@ fn answer_at(shared: &Arc<Shared>, pull: Pull, request: Frame, responder: Respon
 
 /// Answers a pull of what this leader does not have, or has not applied yet. A follower may be ahead of it there, and may have
 /// given the client what comes before.
-async fn answer_applied(shared: Arc<Shared>, pull: Pull, request: Frame, responder: Responder) {
+async fn apply_and_answer(shared: Arc<Shared>, pull: Pull, request: Frame, responder: Responder) {
     let last = shared.node.log().last().map_or(0, |last| last.index);
     let mut applied = shared.node.applied();
     let is_enough = |applied: &Option<LogId>| last <= applied.map_or(0, |applied| applied.index);
     match timeout(APPLIES_WITHIN, applied.wait_for(is_enough)).await {
-        Ok(Ok(_)) => answer_at(&shared, pull, request, responder, Some(last)),
+        Ok(Ok(_)) => answer_when_applied(&shared, pull, request, responder, true),
         _ => respond::again(&shared, responder, pull.queue, pull.offset),
     }
 }
