@@ -66,7 +66,11 @@ async fn a_queue_has_one_consumer_through_failovers() {
         cluster.restart(leader);
         cluster.caught_up(leader).await;
     }
-    assert_eq!(lock(&cluster, "other", &[0, 1, 2, 3]).await, [2, 3].into(), "those are free");
+    assert_eq!(
+        lock(&cluster, "other", &[0, 1, 2, 3, 4, -1]).await,
+        [2, 3].into(),
+        "those are free, and exist"
+    );
     unlock(&cluster, "one", &[0]).await;
     assert_eq!(lock(&cluster, "other", &[0, 1]).await, [0].into());
     // Also when all of them begin again.

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use parking_lot::MutexGuard;
 use trireme_planted::{self as planted, Defect};
-use trireme_remoting::body::{LockBatchBody, LockBatchResponse};
+use trireme_remoting::body::{LockBatchBody, LockBatchResponse, MessageQueue};
 use trireme_remoting::{Frame, Responder, response};
 
 use super::table::{Held, Place};
 use super::{LockState, Locking};
 use crate::command::Command;
+use crate::features::topics::Topic;
 use crate::names;
 use crate::replica::Shared;
 use crate::router::{Refusal, answer_when};
@@ -22,7 +23,8 @@ const MAX_QUEUES: usize = 65_536;
 /// The group must write formats of this version at least; before, a new leader knows of no locks.
 const SINCE_VERSION: u32 = 3;
 
-/// Code 41: answers when the group knows who holds what was locked. A renewal changes nothing and is answered at once.
+/// Code 41: answers when the group knows who holds what was locked. A renewal changes nothing and is answered at once. Queues
+/// that do not exist cannot be held.
 pub fn lock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
     let body = match checked(request) {
         Ok(body) => body,
@@ -32,21 +34,22 @@ pub fn lock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
         return Refusal::from(SubmitError::NotLeader).reply(responder);
     };
     let LockBatchBody { consumer_group: group, client_id, mq_set, .. } = body;
-    let places: Vec<Place> = mq_set.iter().map(|queue| (queue.topic.clone(), queue.queue_id)).collect();
-    let locked = held.lock(&group, &client_id, &places, Instant::now());
-    let new: Vec<Place> = {
+    let granted = {
         let state = shared.state.read();
-        let is_known = |(topic, queue_id): &&Place| {
-            state.locks.owner(&group, topic, *queue_id) == Some(client_id.as_str())
+        let exists = |queue: &&MessageQueue| {
+            let queues = state.topics.get(&queue.topic).map_or(0, Topic::queues);
+            u32::try_from(queue.queue_id).is_ok_and(|queue_id| queue_id < queues)
         };
-        locked.iter().filter(|place| !is_known(place)).cloned().collect()
+        let places: Vec<Place> = mq_set.iter().filter(exists).map(place).collect();
+        let replicated = is_written(shared).then_some(&state.locks);
+        held.lock(&group, &client_id, &places, Instant::now(), replicated)
     };
     // As long as the table is held: what is granted next is written behind this.
-    let written = write(shared, term, Command::Lock, &group, &client_id, &new);
+    let written = write(shared, term, Command::Lock, &group, &client_id, &granted.to_write);
     drop(held);
     let mut lock_ok_mq_set = mq_set;
-    let locked: HashSet<Place> = locked.into_iter().collect();
-    lock_ok_mq_set.retain(|queue| locked.contains(&(queue.topic.clone(), queue.queue_id)));
+    let locked: HashSet<&Place> = granted.held.iter().collect();
+    lock_ok_mq_set.retain(|queue| locked.contains(&place(queue)));
     let answer = Frame::response(response::SUCCESS).with_body(LockBatchResponse { lock_ok_mq_set }.encode());
     let Some(written) = written else { return responder.reply(answer) };
     let shared = shared.clone();
@@ -55,15 +58,16 @@ pub fn lock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
             Ok(written) => written.await,
             Err(error) => Err(error),
         };
+        if let Some((_, mut held)) = now_held(&shared).filter(|(now, _)| *now == term) {
+            match &written {
+                Ok(_) => held.is_written(&group, &granted),
+                Err(SubmitError::Unknown(_)) => {}
+                Err(_) => held.is_refused(&group, &granted),
+            }
+        }
         match written {
             Ok(_) => responder.reply(answer),
-            Err(error) => {
-                // Nobody was told that it holds these.
-                if let Some((_, mut held)) = now_held(&shared).filter(|(now, _)| *now == term) {
-                    held.unlock(&group, &client_id, &new);
-                }
-                Refusal::from(error).reply(responder);
-            }
+            Err(error) => Refusal::from(error).reply(responder),
         }
     });
 }
@@ -77,7 +81,7 @@ pub fn unlock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
     let Some((term, mut held)) = now_held(shared) else {
         return Refusal::from(SubmitError::NotLeader).reply(responder);
     };
-    let places: Vec<Place> = body.mq_set.into_iter().map(|queue| (queue.topic, queue.queue_id)).collect();
+    let places: Vec<Place> = body.mq_set.iter().map(place).collect();
     let freed = held.unlock(&body.consumer_group, &body.client_id, &places);
     let written = write(shared, term, Command::Unlock, &body.consumer_group, &body.client_id, &freed);
     drop(held);
@@ -107,6 +111,15 @@ fn now_held(shared: &Shared) -> Option<(u64, MutexGuard<'_, Held>)> {
     Some((term, shared.locks.in_term(term, Instant::now(), replicated)?))
 }
 
+/// Whether locks are written: all replicas know of them.
+fn is_written(shared: &Shared) -> bool {
+    shared.node.peers().group_version() >= SINCE_VERSION
+}
+
+fn place(queue: &MessageQueue) -> Place {
+    (queue.topic.clone(), queue.queue_id)
+}
+
 /// Proposes it. `None`: there is nothing to write, or nobody may.
 fn write(
     shared: &Shared,
@@ -116,7 +129,7 @@ fn write(
     client_id: &str,
     places: &[Place],
 ) -> Option<Result<Proposed, SubmitError>> {
-    if places.is_empty() || shared.node.peers().group_version() < SINCE_VERSION {
+    if places.is_empty() || !is_written(shared) {
         return None;
     }
     let mut queues: BTreeMap<String, Vec<i32>> = BTreeMap::new();
