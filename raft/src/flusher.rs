@@ -18,6 +18,7 @@ use trireme_commitlog::{CommitLog, LogId};
 use trireme_runtime::Worker;
 
 use crate::hard_state::HardState;
+use crate::slow::SlowSyncs;
 use crate::types::{TypeConfig, Vote};
 
 /// How far the durable synced mark may trail, in time. A torn tail is told from corruption only above
@@ -55,7 +56,8 @@ impl Flusher {
         let (publish, flushed) = watch::channel(log.flushed());
         let mut keeps = Keeps::new(log.clone(), hard.clone(), committed.clone());
         let keeper = Arc::new(Worker::start("keeper", Some(MARK_EVERY), move || keeps.work())?);
-        let mut disk = Disk { log, hard, publish: Some(publish), keeper: keeper.clone() };
+        let mut disk =
+            Disk { log, hard, publish: Some(publish), keeper: keeper.clone(), slow: SlowSyncs::default() };
         let jobs = queue.clone();
         let flusher = Worker::start("flusher", None, move || disk.work(&jobs)).inspect_err(|_| keeper.stop());
         Ok(Self { queue, committed, flusher: Arc::new(flusher?), keeper, flushed })
@@ -123,6 +125,7 @@ struct Disk {
     /// `None` after a failed sync: nothing will be durable any more.
     publish: Option<watch::Sender<Option<LogId>>>,
     keeper: Arc<Worker>,
+    slow: SlowSyncs,
 }
 
 impl Disk {
@@ -138,9 +141,9 @@ impl Disk {
                 match job {
                     Job::Appended(done) => waiting.push(done),
                     Job::Vote(vote, done) => {
-                        let saved = self
-                            .flush(&mut waiting)
-                            .and_then(|()| self.hard.save_vote(&vote).map_err(io::Error::other));
+                        let saved = self.flush(&mut waiting).and_then(|()| {
+                            self.slow.watch(|| self.hard.save_vote(&vote)).map_err(io::Error::other)
+                        });
                         let _ = done.send(saved);
                     }
                     Job::Truncate(last_kept, done) => {
@@ -162,7 +165,7 @@ impl Disk {
         if waiting.is_empty() {
             return Ok(());
         }
-        let result = self.log.flush();
+        let result = self.slow.watch(|| self.log.flush());
         match &result {
             Ok(_) => self.publish(),
             Err(error) => {

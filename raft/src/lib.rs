@@ -34,6 +34,7 @@ mod log_store;
 mod network;
 mod recorder;
 mod room;
+mod slow;
 mod store;
 mod types;
 
