@@ -85,7 +85,7 @@ impl BrokerConfig {
             peers: self.replicas.iter().map(|(node, addr)| (*node, addr.peer.clone())).collect(),
             client_addrs: self.replicas.iter().map(|(node, addr)| (*node, addr.broker.to_string())).collect(),
             joins: self.joins,
-            timing: self.timing.clone(),
+            timing: self.timing,
             replication_window: 2,
             log_cache_bytes: self.log_cache_bytes,
             format_version: self.format_version,

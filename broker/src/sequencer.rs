@@ -22,7 +22,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use trireme_planted::{self as planted, Defect};
 use trireme_raft::LogId;
-use trireme_raft::node::{Leadership, Node};
+use trireme_raft::node::{Leadership, Node, Role};
 use trireme_raft::proposal::{Committed, Proposal, ProposeError, Refusal};
 use trireme_remoting::message::{MessageError, StoredMessageFields};
 use trireme_remoting::response;
@@ -49,6 +49,8 @@ const ENOUGH_BYTES: usize = 32 * 1024;
 const PAUSE: Duration = Duration::from_millis(1);
 /// Messages that wait to be proposed, in bytes, before more are refused.
 const PENDING_BYTES: usize = 64 * 1024 * 1024;
+/// What is told by a leader that gave its term up, since no quorum answers.
+pub const CUT_OFF: &str = "no quorum answers this replica, which led; another may lead by now";
 /// How long a request waits for a leader's first entry of its term before it is refused.
 const NO_LEADER_FOR: Duration = Duration::from_secs(3);
 
@@ -283,8 +285,13 @@ impl Sequencer {
             let ready = leadership.wait_for(|now| now.ready).await.map(|now| now.term);
             let Ok(term) = ready else { return };
             self.open(term, last_store_timestamp());
-            self.serve(term, &node, &queues, &disk, &mut leadership).await;
+            let under_way = self.serve(term, &node, &queues, &disk, &mut leadership).await;
             self.close();
+            // What is under way has its outcome soon, from this leader or the next; unless nobody can reach it.
+            let outcome = |now: &Leadership| now.cut_off || now.role != Role::Leader || now.term != term;
+            if leadership.wait_for(outcome).await.is_ok_and(|now| now.cut_off) {
+                under_way.iter().for_each(|flight| flight.is_cut_off());
+            }
         }
     }
 
@@ -307,6 +314,7 @@ impl Sequencer {
         }
     }
 
+    /// Returns when the term is over for this replica: what is under way then.
     async fn serve(
         &self,
         term: u64,
@@ -314,7 +322,8 @@ impl Sequencer {
         queues: &ConsumeQueues,
         disk: &Disk,
         leadership: &mut watch::Receiver<Leadership>,
-    ) {
+    ) -> VecDeque<Arc<Flight>> {
+        let mut under_way: VecDeque<Arc<Flight>> = VecDeque::with_capacity(2 * IN_FLIGHT);
         let offsets = Arc::new(Mutex::new(QueueOffsets { queues: queues.clone(), next: HashMap::new() }));
         let offsets = match planted::is(Defect::OffsetsOfAnOldTerm) {
             true => {
@@ -330,11 +339,11 @@ impl Sequencer {
             let slot = slots.clone().acquire_owned();
             let slot = tokio::select! {
                 slot = slot => slot.expect("the semaphore is never closed"),
-                _ = leadership.wait_for(|now| !still(now)) => return,
+                _ = leadership.wait_for(|now| !still(now)) => return under_way,
             };
             let gathered = loop {
                 if !still(&leadership.borrow()) {
-                    return;
+                    return under_way;
                 }
                 let alone = slots.available_permits() + 1 == IN_FLIGHT;
                 let small = match self.take(alone || PAUSE <= last.elapsed()) {
@@ -345,7 +354,7 @@ impl Sequencer {
                 tokio::select! {
                     () = self.shared.arrived.notified() => {}
                     () = tokio::time::sleep_until(last + PAUSE), if small => {}
-                    _ = leadership.wait_for(|now| !still(now)) => return,
+                    _ = leadership.wait_for(|now| !still(now)) => return under_way,
                 }
             };
             let (frame, marks) = gathered.builder.finish(node.peers().group_version());
@@ -355,15 +364,22 @@ impl Sequencer {
                 gathered.shares.into_iter().for_each(|share| share.waiter.tell(Err(SubmitError::Full)));
                 continue;
             }
-            let flight = Arc::new(Flight { marks, queue_offsets: OnceLock::new() });
+            let flight = Arc::new(Flight {
+                marks,
+                queue_offsets: OnceLock::new(),
+                shares: Mutex::new(gathered.shares),
+            });
+            while under_way.front().is_some_and(|first| first.has_landed()) {
+                under_way.pop_front();
+            }
+            under_way.push_back(flight.clone());
             let stamping = flight.clone();
             let offsets = offsets.clone();
             let stamp = Box::new(move |payload: &mut [u8], at: u64| stamping.stamp(payload, at, &offsets));
-            let shares = gathered.shares;
             let landed = self.clone();
             last = Instant::now();
             node.propose(term, Proposal::new(frame, stamp), move |result| {
-                flight.land(shares, result);
+                flight.land(result);
                 drop(slot);
                 landed.shared.arrived.notify_one();
             })
@@ -521,9 +537,20 @@ impl QueueOffsets {
 struct Flight {
     marks: Vec<Mark>,
     queue_offsets: OnceLock<Vec<u64>>,
+    /// Who is to hear of it; nobody once they have.
+    shares: Mutex<Vec<Share>>,
 }
 
 impl Flight {
+    fn has_landed(&self) -> bool {
+        self.shares.lock().is_empty()
+    }
+
+    /// Nobody will hear of it in time: it may be committed, or not.
+    fn is_cut_off(&self) {
+        self.land(Err(ProposeError::Unknown { reason: CUT_OFF.into() }));
+    }
+
     fn stamp(&self, payload: &mut [u8], payload_offset: u64, offsets: &Mutex<QueueOffsets>) {
         let mut offsets = offsets.lock();
         let taken = self
@@ -538,7 +565,8 @@ impl Flight {
         self.queue_offsets.set(taken).expect("an entry is appended once");
     }
 
-    fn land(&self, shares: Vec<Share>, result: Result<Committed, ProposeError>) {
+    fn land(&self, result: Result<Committed, ProposeError>) {
+        let shares = std::mem::take(&mut *self.shares.lock());
         let committed = match result {
             Ok(committed) => committed,
             Err(error) => {

@@ -43,7 +43,7 @@ impl ClusterSettings {
 /// A follower stands for election when it heard nothing for `election_max` plus a random time in
 /// `election_min..election_max`; with three replicas the median failover is near
 /// `max + min + (max - min) / 3`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// How often a leader shows that it is alive.
     pub heartbeat: Duration,

@@ -24,6 +24,7 @@ mod adapter;
 mod bootstrap;
 mod checkpoints;
 mod codec;
+mod contact;
 mod entry;
 mod flusher;
 mod hard_state;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +23,7 @@ use crate::config::ReplicaConfig;
 use crate::flusher::Flusher;
 use crate::hard_state::HardState;
 use crate::heard::Heard;
-use crate::leadership::{has_lease, watch_leadership};
+use crate::leadership::{GivenUp, has_lease, watch_leadership};
 use crate::lease::{Leases, leases};
 use crate::log_store::LogStore;
 use crate::network::{self, Network, PeerServer, Served};
@@ -85,9 +84,7 @@ struct Inner {
     leadership: watch::Receiver<Leadership>,
     applied: watch::Receiver<Option<LogId>>,
     heard: Heard,
-    /// The last term in which this replica was told to hand over. It leads no more in it: openraft takes no proposal, and the
-    /// one that takes over asks for votes whatever the lease says.
-    handed_over: AtomicU64,
+    given_up: GivenUp,
     known: Arc<Peers>,
     running: tokio::sync::Mutex<Option<Running>>,
 }
@@ -156,8 +153,7 @@ impl Node {
         self.inner.leadership.clone()
     }
 
-    /// Whether this replica leads and may say so: it is ready, has not been told to hand over, and within its lease no other can
-    /// lead.
+    /// Whether this replica leads and may say so: it is ready, has not given its term up, and within its lease no other can lead.
     ///
     /// What a leader answers without writing to the log, it must ask this for, at the time it answers: one
     /// that was frozen, or that is cut off from its group, is still ready by its own lights.
@@ -168,9 +164,14 @@ impl Node {
         }
         let may_lead = {
             let now = inner.leadership.borrow();
-            now.ready && inner.handed_over.load(Ordering::Acquire) < now.term
+            now.ready && !inner.given_up.is_given_up(now.term)
         };
         may_lead && has_lease(&inner.raft, inner.config.timing.election_max)
+    }
+
+    /// Whether this replica led, and gave its term up since no quorum answers: [`Leadership::cut_off`].
+    pub fn is_cut_off(&self) -> bool {
+        self.inner.leadership.borrow().cut_off
     }
 
     /// Whether a leader was heard of so lately that it is likely to answer what is passed on to it. One that is frozen, or
@@ -320,9 +321,7 @@ impl Node {
         if state != ServerState::Leader {
             return Ok(());
         }
-        // Before anybody can be told.
-        self.inner.handed_over.fetch_max(term, Ordering::AcqRel);
-        self.inner.raft.trigger().transfer_leader(to).await.map_err(io::Error::other)
+        self.inner.given_up.give_up(term, &self.inner.raft, to).await.map_err(io::Error::other)
     }
 
     /// Hands leadership over, if there is somebody to take it; then stops the peer listener, Raft and the
@@ -433,7 +432,11 @@ impl Inner {
         let server = PeerServer::start(listener, Arc::new(served));
         let (tell_leadership, leadership) = watch::channel(Leadership::default());
         let mut watching = JoinSet::new();
-        watching.spawn(watch_leadership(raft.clone(), config.node, applied.clone(), tell_leadership));
+        let given_up = GivenUp::new();
+        let (node, timing) = (config.node, config.timing);
+        let watch =
+            watch_leadership(raft.clone(), node, timing, applied.clone(), given_up.clone(), tell_leadership);
+        watching.spawn(watch);
         let mut founding = JoinSet::new();
         if !config.joins && config.peers.keys().next() == Some(&config.node) {
             founding.spawn(bootstrap(raft.clone(), config.clone(), us));
@@ -452,7 +455,7 @@ impl Inner {
             leadership,
             applied,
             heard,
-            handed_over: AtomicU64::new(0),
+            given_up,
             known,
             running: tokio::sync::Mutex::new(Some(running)),
         })

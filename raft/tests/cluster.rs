@@ -127,8 +127,16 @@ async fn nothing_is_acknowledged_without_a_majority() {
         }
         Err(_) => true,
     });
+    // Another one might lead by now, for all it knows: it gives its term up, and whoever waits need not wait any longer.
+    let alone = leadership(cluster.node(leader), "it notices", |now| now.cut_off).await;
+    assert_eq!((alone.term, alone.role, alone.ready), (term, Role::Leader, false));
+    // Who comes back has less than it, and takes over all the same.
     cluster.start(followers[0]).await;
+    let (_, next) = cluster.leader_after(term).await;
+    assert!(term < next);
     cluster.commit(9999, 100).await;
+    let seen = leadership(cluster.node(leader), "the term is over", |now| now.term == next).await;
+    assert!(!seen.cut_off);
     for (_, told) in open {
         let _ = within(PATIENCE, "an outcome", told).await.unwrap();
     }

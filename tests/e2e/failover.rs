@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use trireme_chaos::check::Violations;
 use trireme_chaos::check::logs::{self, Log};
 use trireme_chaos::history::{Attempt, Id, Outcome};
@@ -230,19 +231,37 @@ async fn all_at_once() {
 async fn majority_gone() {
     let mut cluster = cluster().await;
     let load = Load::start(&cluster, "alone").await;
+    cluster.topic("quiet", 1).await;
     for (round, survivor_leads) in (0..).zip([true, false]) {
         let leader = cluster.leader().await;
         let survivor = if survivor_leads { leader } else { (leader + 1) % 3 };
         let gone: Vec<usize> = (0..3).filter(|at| *at != survivor).collect();
+        let addr = cluster.replicas[survivor].addr;
+        let (remote, quiet) =
+            (cluster.remote.clone(), MessageQueue::new("quiet", &*cluster.replicas[survivor].group, 0));
+        let pull = wire::waiting_pull_request(&quiet, 0, wire::LONG_POLL);
+        let waiting =
+            tokio::spawn(async move { remote.invoke(&addr.to_string(), pull, wire::LONG_POLL).await });
         for at in &gone {
             cluster.kill(*at).await;
         }
         let alone = Instant::now();
-        let addr = cluster.replicas[survivor].addr;
         let queues: Vec<MessageQueue> =
             (0..4).map(|id| MessageQueue::new("alone", &*cluster.replicas[survivor].group, id)).collect();
         let words = until_refused(&cluster, survivor, round, &queues[0], &load.history).await;
-        assert!(words.contains("no leader"), "{words}");
+        assert!(words.contains(if survivor_leads { "no quorum" } else { "no leader" }), "{words}");
+        if survivor_leads {
+            // Soon, also for what it had taken before it knew: another replica might lead by now.
+            let took = alone.elapsed();
+            assert!(
+                took < Duration::from_secs(2),
+                "a leader without its group kept who asked it for {took:?}"
+            );
+            // Who waits for messages may find them elsewhere, too.
+            let answer = timeout(wire::PATIENCE, waiting).await.expect("it is let go").unwrap().unwrap();
+            assert_eq!(answer.code, response::SERVICE_NOT_AVAILABLE);
+            assert!(answer.remark.is_some_and(|words| words.contains("no quorum")));
+        }
         let found = wire::pull_all(&cluster.remote, addr, &queues).await;
         let attempts = load.history.attempts();
         for attempt in &attempts {
@@ -266,8 +285,8 @@ async fn majority_gone() {
     assert_terms(&log, &attempts);
 }
 
-/// Sends to a replica until it says that there is no leader, and returns its words. One that led may have taken the
-/// first message before it knew; that is not answered while nobody knows what will become of it.
+/// Sends to a replica until it refuses, and returns its words. One that led may have taken the first message before it
+/// knew.
 async fn until_refused(
     cluster: &Cluster,
     at: usize,

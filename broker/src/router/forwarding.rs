@@ -18,7 +18,7 @@ use trireme_remoting::{Frame, InvokeError, Responder, response};
 use super::{Refusal, dispatch, plain};
 use crate::features::members;
 use crate::replica::Shared;
-use crate::sequencer::Sequencer;
+use crate::sequencer::{CUT_OFF, Sequencer};
 
 /// Marks a request that was passed on already, and carries the address of the client that sent it.
 const FORWARDED: &str = "TRIREME_FORWARDED";
@@ -103,11 +103,15 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
             return;
         }
         let other = now.leader.and_then(|leader| other(shared, leader));
-        if passed_on_already && (other.is_some() || Instant::now() >= deadline) {
+        if passed_on_already && (other.is_some() || now.cut_off || Instant::now() >= deadline) {
             let mut answer = Frame::response(response::SERVICE_NOT_AVAILABLE)
                 .with_remark("this replica does not lead its group any more");
             answer.ext.set(NOT_DONE, true);
             return responder.reply(answer);
+        }
+        // Who asks elsewhere may find the one that leads now; from here it cannot be reached.
+        if now.cut_off {
+            return Refusal::new(response::SERVICE_NOT_AVAILABLE, CUT_OFF).reply(responder);
         }
         // One that is not heard of may stand still: what is not sent to it is not done, and the next leader can be asked.
         let mut heartbeat = pin!(shared.node.next_heartbeat());
@@ -147,7 +151,7 @@ async fn run(shared: &Arc<Shared>, request: Frame, responder: Responder, mut cam
         // A leader that is known but cannot be reached is tried again shortly, dead or just starting.
         let next_try = match now.leader {
             _ if shared.node.leads() => Instant::now() + COME_BACK_AFTER,
-            // Ready, but out of touch with its group.
+            // Ready, but without its lease. It is answered again soon, or gives its term up.
             _ if now.ready => Instant::now() + RETRY_EVERY,
             Some(_) if is_heard => Instant::now() + RETRY_EVERY,
             _ => deadline,

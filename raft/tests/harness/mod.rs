@@ -96,7 +96,7 @@ pub fn configs(
         peers: peers.clone(),
         client_addrs: BTreeMap::new(),
         joins: false,
-        timing: timing.clone(),
+        timing,
         replication_window: 2,
         log_cache_bytes: 64 << 20,
         format_version: NEWEST_VERSION,

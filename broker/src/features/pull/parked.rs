@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use trireme_planted::{self as planted, Defect};
+use trireme_raft::node::Leadership;
 use trireme_remoting::{Responder, response};
 
 use super::{Filter, Found, Limits, read, respond};
 use crate::queues::consume::QueueId;
 use crate::replica::Shared;
+use crate::router::Refusal;
+use crate::sequencer::CUT_OFF;
 
 /// Pulls that may wait at a replica. One more is answered at once with "nothing found".
 const MAX_PARKED: usize = 100_000;
@@ -98,6 +101,15 @@ impl Parked {
         }
     }
 
+    /// As if all queues had grown.
+    fn wake_all(&self) {
+        let mut state = self.shared.lot.lock();
+        let State { queues: waiting, grown, .. } = &mut *state;
+        grown.extend(waiting.keys());
+        drop(state);
+        self.shared.wake.notify_one();
+    }
+
     /// Takes the pulls of queues that grew, and those whose time is over.
     fn take(&self, now: Instant) -> (Vec<Waiting>, Vec<Waiting>) {
         let mut state = self.shared.lot.lock();
@@ -152,7 +164,7 @@ pub fn park(shared: &Shared, mut waiting: Waiting, found: &Found) -> Option<Wait
     let next = shared.queues.next_queue_offset(queue);
     // A look over many unwanted messages ends early; as long as it gets on, it goes on.
     let ended_early = moved && u64::try_from(found.next).is_ok_and(|looked| looked < next);
-    if next != found.bounds.next_queue_offset || ended_early {
+    if next != found.bounds.next_queue_offset || ended_early || shared.node.is_cut_off() {
         shared.parked.arrived(std::iter::once(queue));
     }
     None
@@ -161,11 +173,17 @@ pub fn park(shared: &Shared, mut waiting: Waiting, found: &Found) -> Option<Wait
 /// Answers parked pulls when their queue grows or their time is over, until it is aborted.
 pub async fn run(shared: Arc<Shared>) {
     let parked = shared.parked.clone();
+    let mut leadership = shared.node.leadership();
+    let mut cut_off = false;
     loop {
         let deadline = parked.next_deadline().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
         tokio::select! {
             () = parked.shared.wake.notified() => {}
             () = tokio::time::sleep_until(deadline) => {}
+            now = changed(&mut leadership, cut_off) => {
+                cut_off = now;
+                parked.wake_all();
+            }
         }
         let (woken, over) = parked.take(Instant::now());
         for waiting in woken {
@@ -177,7 +195,17 @@ pub async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Tries a pull again; parks it again if it still finds nothing and its time is not `over`.
+/// Waits until a replica that led is `cut_off` or not, other than before.
+async fn changed(leadership: &mut watch::Receiver<Leadership>, cut_off: bool) -> bool {
+    match leadership.wait_for(|now| now.cut_off != cut_off).await.map(|now| now.cut_off) {
+        Ok(now) => now,
+        // The replica stops.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Tries a pull again; parks it again if it still finds nothing and its time is not `over`. Who led and is cut off will have
+/// nothing new: others may.
 fn retry(shared: &Arc<Shared>, mut waiting: Waiting, over: bool) {
     if waiting.responder.connection().is_closed() {
         return;
@@ -193,6 +221,9 @@ fn retry(shared: &Arc<Shared>, mut waiting: Waiting, over: bool) {
         }
     };
     let nothing = matches!(found.code, response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY);
+    if nothing && shared.node.is_cut_off() {
+        return Refusal::new(response::SERVICE_NOT_AVAILABLE, CUT_OFF).reply(waiting.responder);
+    }
     if nothing && !over {
         match park(shared, waiting, &found) {
             None => return,
