@@ -45,6 +45,9 @@ pub trait LogDir: Send + Sync + Debug {
     fn shrink_cache(&self) {}
 }
 
+/// What disks and file systems read and write at once, or not at all.
+pub(crate) const PAGE: u64 = 4096;
+
 /// One file of the log.
 ///
 /// Writes and reads may run at the same time from several threads; the log writes a position once before it reads it.

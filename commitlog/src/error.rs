@@ -4,6 +4,8 @@
 use std::io;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::LogId;
 use crate::frame::FrameError;
 
@@ -219,6 +221,14 @@ pub enum RepairError {
         /// Exclusive end of that.
         to: u64,
     },
+    /// The disk cannot read the pages that the frames are part of, and there is something else in each of them.
+    #[error("physical offsets {from}..{to} fill no page of those that the disk cannot read")]
+    Unreadable {
+        /// Where the first frame begins.
+        from: u64,
+        /// Where the last one ends.
+        to: u64,
+    },
     /// Where it lies cannot be found out.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -285,6 +295,12 @@ pub enum MaintainError {
     /// The log has failed, now or earlier.
     #[error(transparent)]
     Fault(#[from] Fault),
+}
+
+/// Whether `error` says that the disk cannot give back what was written there. Other than what it cannot write or sync, which
+/// is a [`Fault`], that is no more than damage.
+pub fn is_unreadable(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::IO)
 }
 
 /// Whether `error` says that the disk or the quota is full, which heals by freeing space.

@@ -130,26 +130,38 @@ impl SegmentIndex {
     /// Reads the sidecar of `segment`. `None` if it is missing, damaged, or of another segment: then it is to be
     /// rebuilt.
     pub fn read_sidecar(dir: &dyn LogDir, segment: &Segment, segment_bytes: u64) -> Option<SegmentIndex> {
-        let file = dir.open(&sidecar_name(segment.base)).ok()?;
+        let (index, first_index) = Self::sidecar_at(dir, segment.base, segment_bytes)?;
+        let is_its = (first_index, first_index + index.len()) == (segment.first_index, segment.next_index);
+        is_its.then_some(index)
+    }
+
+    /// Which entry is the first of the segment at `base`, as its sidecar says.
+    pub fn first_in_sidecar(dir: &dyn LogDir, base: u64, segment_bytes: u64) -> Option<u64> {
+        Self::sidecar_at(dir, base, segment_bytes).map(|(_, first_index)| first_index)
+    }
+
+    /// The sidecar of the segment at `base`, if it is whole, and the index of its first entry.
+    fn sidecar_at(dir: &dyn LogDir, base: u64, segment_bytes: u64) -> Option<(SegmentIndex, u64)> {
+        let file = dir.open(&sidecar_name(base)).ok()?;
         let len = file.len().ok()?;
-        let count = segment.next_index - segment.first_index;
-        if len != HEADER_LEN as u64 + count * 4 {
-            return None;
-        }
+        let count = len.checked_sub(HEADER_LEN as u64)? / 4;
+        file.load(0, len).ok()?;
         let bytes = file.slice(0, len).ok()?;
         file.release();
         let sum = crc32c::crc32c(&bytes[..8]);
         let sum = crc32c::crc32c_append(sum, &[0; 4]);
         let sum = crc32c::crc32c_append(sum, &bytes[12..]);
-        let sound = bytes[0..4] == MAGIC.to_le_bytes()
+        let sound = len == HEADER_LEN as u64 + count * 4
+            && bytes[0..4] == MAGIC.to_le_bytes()
             && bytes[4] == VERSION
             && bytes[8..12] == sum.to_le_bytes()
-            && bytes[16..24] == segment.base.to_le_bytes()
-            && bytes[24..32] == segment.first_index.to_le_bytes()
+            && bytes[16..24] == base.to_le_bytes()
             && bytes[32..40] == count.to_le_bytes();
+        let first_index = u64::from_le_bytes(*bytes[24..].first_chunk()?);
         let index =
             SegmentIndex { offsets: Offsets::Sidecar(bytes.slice(HEADER_LEN..)), end: u32_at(&bytes, 12) };
-        (sound && index.rises_within(segment_bytes)).then_some(index)
+        let fits = index.rises_within(segment_bytes) && first_index.checked_add(count).is_some();
+        (sound && fits).then_some((index, first_index))
     }
 
     /// Whether the offsets begin at 0 and rise to an end inside the segment, as `span` relies on. The checksum says

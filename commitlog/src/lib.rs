@@ -35,6 +35,7 @@ pub use dir::{LogDir, SegmentIo};
 pub use disk::DiskDir;
 pub use error::{
     AppendError, Corruption, EditError, Fault, MaintainError, OpenError, ReadError, RepairError,
+    is_unreadable,
 };
 pub use frame::{FrameBuf, LogId};
 pub use log::{CommitLog, FrameRef, Options, SegmentInfo};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::LogId;
 use crate::dir::{LogDir, SegmentIo};
+use crate::error::is_unreadable;
 use crate::segment::OFFSETS_END;
 
 /// Name of the file.
@@ -100,7 +101,10 @@ impl MarkFile {
     /// older, and an older synced mark only means that recovery checks more.
     pub fn write(&mut self, mark: Mark) -> io::Result<()> {
         let generation = self.generation + 1;
-        self.io.write_at(generation % 2 * SLOT_STRIDE, &encode(generation, &mark))?;
+        // As a whole: a part of a page that the disk cannot read cannot be written.
+        let mut page = [0; SLOT_STRIDE as usize];
+        page[..SLOT_LEN].copy_from_slice(&encode(generation, &mark));
+        self.io.write_at(generation % 2 * SLOT_STRIDE, &page)?;
         self.io.sync()?;
         self.generation = generation;
         self.current = mark;
@@ -131,8 +135,11 @@ pub(crate) fn read_slots(io: &dyn SegmentIo) -> io::Result<[Slot; 2]> {
     let mut slots = [Slot::Bad; 2];
     for (at, slot) in [0, SLOT_STRIDE].into_iter().zip(&mut slots) {
         let mut bytes = [0; SLOT_LEN];
-        let read = io.read_at(at, &mut bytes)?;
-        *slot = decode(&bytes[..read]);
+        *slot = match io.read_at(at, &mut bytes) {
+            Ok(read) => decode(&bytes[..read]),
+            Err(error) if is_unreadable(&error) => Slot::Bad,
+            Err(error) => return Err(error),
+        };
     }
     Ok(slots)
 }

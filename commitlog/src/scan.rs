@@ -54,11 +54,14 @@ impl SegmentReader {
         Ok(self.judge_header(pos, &self.window[at..at + HEADER_LEN]))
     }
 
-    /// Like [`SegmentReader::header`], but reads nothing around it.
-    pub fn peek(&self, pos: u64) -> io::Result<Result<Header, FrameError>> {
+    /// Like [`SegmentReader::frame`], but reads nothing around it.
+    pub fn peek(&mut self, pos: u64) -> io::Result<Result<Header, FrameError>> {
         let mut bytes = [0; HEADER_LEN];
         read_or_zero(&*self.io, pos, &mut bytes)?;
-        Ok(self.judge_header(pos, &bytes))
+        match self.judge_header(pos, &bytes) {
+            Ok(header) => self.judge_payload(pos, header),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     fn judge_header(&self, pos: u64, bytes: &[u8]) -> Result<Header, FrameError> {
@@ -78,10 +81,13 @@ impl SegmentReader {
 
     /// The frame at `pos`, wholly checked: place, checksum and padding.
     pub fn frame(&mut self, pos: u64) -> io::Result<Result<Header, FrameError>> {
-        let header = match self.header(pos)? {
-            Ok(header) => header,
-            Err(error) => return Ok(Err(error)),
-        };
+        match self.header(pos)? {
+            Ok(header) => self.judge_payload(pos, header),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn judge_payload(&mut self, pos: u64, header: Header) -> io::Result<Result<Header, FrameError>> {
         let payload = pos + HEADER_LEN as u64;
         let payload_end = payload + u64::from(header.length);
         let mut crc = header.own_crc();

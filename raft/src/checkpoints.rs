@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use trireme_commitlog::LogId;
+use trireme_commitlog::{LogId, is_unreadable};
 
 use crate::codec::{self, WireStoredMembership};
 use crate::types::{StoredMembership, from_raft, to_raft};
@@ -101,13 +101,14 @@ impl Checkpoints {
     /// The checkpoint whose log starts at `physical_offset`, if there is one that can be read.
     pub fn load(&self, physical_offset: u64) -> io::Result<Option<Stored>> {
         let path = self.path(physical_offset);
+        let damaged = |reason: String| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("checkpoint {}: {reason}", path.display()))
+        };
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_unreadable(&error) => return Err(damaged("the disk cannot read it".into())),
             Err(error) => return Err(error),
-        };
-        let damaged = |reason: String| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("checkpoint {}: {reason}", path.display()))
         };
         let (sum, body) =
             bytes.split_at_checked(4).ok_or_else(|| damaged("shorter than its checksum".into()))?;

@@ -39,7 +39,7 @@ const USED: u8 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Granules {
     states: Box<[AtomicU8]>,
-    /// A bit for each piece that was written, or asked for, and has not gone since.
+    /// A bit for each piece that was read, and has not gone since.
     loaded: Box<[AtomicU16]>,
 }
 
@@ -52,20 +52,17 @@ impl Granules {
         }
     }
 
-    /// Whether the piece that holds `pos` was written or asked for, and nobody has let go of it since. The kernel may have,
-    /// which costs whoever reads it a wait.
+    /// Whether the piece that holds `pos` was read, and nobody has let go of it since. The kernel may have, which costs
+    /// whoever reads it a wait.
     pub fn is_loaded(&self, pos: u64) -> bool {
         let (loaded, bit) = self.piece(pos);
         loaded.is_some_and(|loaded| loaded.load(Ordering::Relaxed) & bit != 0)
     }
 
-    /// The piece that holds `pos` is in memory, or about to be. Whether that is new.
-    pub fn request(&self, pos: u64) -> bool {
-        match self.piece(pos) {
-            (Some(loaded), bit) if loaded.load(Ordering::Relaxed) & bit == 0 => {
-                loaded.fetch_or(bit, Ordering::Relaxed) & bit == 0
-            }
-            _ => false,
+    /// The piece that holds `pos` was read.
+    pub fn is_loaded_now(&self, pos: u64) {
+        if let (Some(loaded), bit) = self.piece(pos) {
+            loaded.fetch_or(bit, Ordering::Relaxed);
         }
     }
 
@@ -179,17 +176,16 @@ mod tests {
         assert!(granules.touch(2 * GRANULE));
         assert!(granules.touch(0));
         // Behind what the file had when it was first looked at: nobody accounts for it.
-        assert!(!granules.touch(3 * GRANULE) && !granules.request(3 * GRANULE));
+        assert!(!granules.touch(3 * GRANULE));
+        granules.is_loaded_now(3 * GRANULE);
+        assert!(!granules.is_loaded(3 * GRANULE));
         assert_eq!(present(&granules), [PRESENT, USED, PRESENT]);
     }
 
     #[test]
     fn pieces_go_with_their_granule() {
         let granules = Granules::of_file(2 * GRANULE);
-        for at in [PIECE, GRANULE - 1, GRANULE] {
-            assert!(granules.request(at));
-        }
-        assert!(!granules.request(PIECE));
+        [PIECE, GRANULE - 1, GRANULE].into_iter().for_each(|at| granules.is_loaded_now(at));
         let loaded = |at| granules.is_loaded(at);
         assert!(!loaded(0) && loaded(PIECE) && loaded(2 * PIECE - 1) && !loaded(2 * PIECE));
         assert!(loaded(GRANULE - PIECE) && loaded(GRANULE) && !loaded(2 * GRANULE));

@@ -20,7 +20,7 @@ use trireme_planted::{self as planted, Defect};
 
 use self::cache::{Cache, GRANULE, Granules, PIECE, READ_AHEAD, pieces};
 use self::leaving::{Leaving, Life};
-use crate::dir::{LogDir, SegmentIo};
+use crate::dir::{LogDir, PAGE, SegmentIo};
 use crate::mmap::Map;
 
 /// Zeros to write, again and again: few enough to stay in the processor's nearest cache.
@@ -240,36 +240,14 @@ impl DiskSegment {
         self.used(pos, len);
         if let Some(granules) = self.granules() {
             granules.keep_ahead(pos + len);
-            for at in pieces(pos, len) {
-                granules.request(at);
-            }
-        }
-    }
-
-    /// The range is going to be read from `map`: what is not in memory of it is asked for, and more if somebody goes through
-    /// the file. These are hints: without them the answer is the same.
-    fn reading(&self, map: &Map, pos: u64, len: u64) {
-        self.used(pos, len);
-        let Some(granules) = self.granules() else {
-            return;
-        };
-        for at in pieces(pos, len) {
-            if granules.request(at) {
-                let follows = PIECE <= at && granules.is_loaded(at - PIECE);
-                let end = (at + if follows { READ_AHEAD } else { PIECE }).min(map.bytes.len() as u64);
-                let _ = map.read_ahead(at, end - at);
-                for next in pieces(at, end - at).skip(1) {
-                    granules.request(next);
-                }
-            }
         }
     }
 
     /// Reads what is not in memory of the range, and waits for it.
-    fn load_pieces(&self, map: &Map, pos: u64, len: u64) -> io::Result<()> {
-        self.used(pos, len);
+    fn load_pieces(&self, map: &Map, pos: u64, asked: u64) -> io::Result<()> {
+        self.used(pos, asked);
         let is_loaded = |at| self.granules().is_some_and(|granules| granules.is_loaded(at));
-        for at in pieces(pos, len) {
+        for at in pieces(pos, asked) {
             if is_loaded(at) {
                 continue;
             }
@@ -278,7 +256,12 @@ impl DiskSegment {
                 let len = PIECE.min(map.bytes.len() as u64 - at);
                 // In one request; the pages one by one would be many.
                 let _ = map.read_ahead(at, len);
-                map.load(at, len)?;
+                if map.load(at, len).is_err() {
+                    // What cannot be read may be what nobody asked for.
+                    let (from, to) = (pos.max(at) / PAGE * PAGE, (pos + asked).min(at + len));
+                    map.load(from, to - from)?;
+                    continue;
+                }
                 let follows = PIECE <= at && is_loaded(at - PIECE);
                 if follows {
                     // What is needed next comes while this is sent.
@@ -286,7 +269,7 @@ impl DiskSegment {
                     let _ = map.read_ahead(at + len, end - at - len);
                 }
                 if let Some(granules) = self.granules() {
-                    granules.request(at);
+                    granules.is_loaded_now(at);
                 }
             }
         }
@@ -376,7 +359,7 @@ impl SegmentIo for DiskSegment {
         let map = self.map()?;
         match pos.checked_add(len) {
             Some(end) if end <= map.bytes.len() as u64 => {
-                self.reading(&map, pos, len);
+                self.used(pos, len);
                 Ok(map.bytes.slice(pos as usize..end as usize))
             }
             _ => Err(io::ErrorKind::UnexpectedEof.into()),

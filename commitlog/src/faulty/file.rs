@@ -22,11 +22,29 @@ pub(super) struct FileData {
     durable: BTreeMap<u64, Page>,
     /// Sectors that differ, or may, and that the next sync writes.
     dirty: BTreeSet<u64>,
+    /// Pages that cannot be read, until they are written as a whole.
+    spoilt: BTreeSet<u64>,
     /// What the next sync fails with: dirty bytes were lost, and somebody else was told.
     pub untold: Option<ErrorKind>,
 }
 
 impl FileData {
+    /// The page that holds `pos` cannot be read any more.
+    pub fn spoil(&mut self, pos: u64) {
+        self.spoilt.insert(pos / PAGE);
+    }
+
+    /// Whether one of the pages cannot be read.
+    pub fn is_spoilt(&self, pos: u64, len: u64) -> bool {
+        self.spoilt.range(pos / PAGE..(pos + len).div_ceil(PAGE)).next().is_some()
+    }
+
+    /// Pages that are written as a whole can be read again. Whether others are left that cannot, and so not be written in part.
+    pub fn heal(&mut self, pos: u64, len: u64) -> bool {
+        self.spoilt.retain(|page| page * PAGE < pos || pos + len < (page + 1) * PAGE);
+        !self.is_spoilt(pos, len)
+    }
+
     pub fn read(&self, pos: u64, buf: &mut [u8]) {
         for (page, at, range) in pieces(pos, buf.len() as u64) {
             match self.pages.get(&page) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use super::file::{self, FileData};
 use super::{Failure, FileId, Op, World};
@@ -141,6 +142,9 @@ impl SegmentIo for Segment {
             })?;
             return fail(failure);
         }
+        if !self.on_file(|file| Ok(file.heal(pos, bytes.len() as u64)))? {
+            return Err(Errno::IO.into());
+        }
         let fits = self.allocate(pos + bytes.len() as u64)?.saturating_sub(pos).min(bytes.len() as u64);
         self.on_file(|file| {
             file.write(pos, &bytes[..fits as usize]);
@@ -154,6 +158,9 @@ impl SegmentIo for Segment {
             world.counters.reads += 1;
             world.counters.bytes_read += len as u64;
             fail(world.failure(Op::Read))?;
+            if world.files[&self.id].is_spoilt(pos, len as u64) {
+                return Err(Errno::IO.into());
+            }
             world.files[&self.id].read(pos, &mut buf[..len]);
             Ok(len)
         })
@@ -166,6 +173,15 @@ impl SegmentIo for Segment {
         let mut bytes = vec![0; len as usize];
         self.read_at(pos, &mut bytes)?;
         Ok(bytes.into())
+    }
+
+    /// All of it is in memory; it only shows whether it could be read.
+    fn load(&self, pos: u64, len: u64) -> io::Result<()> {
+        self.on(|world| {
+            fail(world.failure(Op::Read))?;
+            let is_spoilt = world.files[&self.id].is_spoilt(pos, len);
+            if is_spoilt { Err(Errno::IO.into()) } else { Ok(()) }
+        })
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {

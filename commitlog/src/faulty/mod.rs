@@ -26,7 +26,7 @@ use crate::dir::LogDir;
 pub enum Op {
     /// [`crate::SegmentIo::write_at`].
     Write,
-    /// [`crate::SegmentIo::read_at`] and [`crate::SegmentIo::slice`].
+    /// [`crate::SegmentIo::read_at`], [`crate::SegmentIo::slice`] and [`crate::SegmentIo::load`].
     Read,
     /// [`crate::SegmentIo::sync`]. What was dirty is lost at the next crash, even if a later sync succeeds.
     Sync,
@@ -190,6 +190,12 @@ impl FaultyDisk {
         let file = world.file_mut(name);
         file.read(pos, &mut byte);
         file.overwrite(pos, &[byte[0] ^ mask]);
+    }
+
+    /// The page of 4096 bytes that holds `pos` cannot be read any more (EIO), until all of it is written again. Panics if
+    /// there is no such file.
+    pub fn spoil(&self, name: &str, pos: u64) {
+        self.world.lock().file_mut(name).spoil(pos);
     }
 
     /// Puts `bytes` at `pos`, behind everybody's back. Panics if there is no such file.

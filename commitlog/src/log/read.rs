@@ -1,19 +1,22 @@
 //! Read: entries by index, bytes by physical offset. Nothing is copied.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::{CommitLog, State};
-use crate::dir::SegmentIo;
-use crate::error::{Corruption, ReadError};
+use crate::dir::{PAGE, SegmentIo};
+use crate::error::{Corruption, ReadError, is_unreadable};
 use crate::frame::{self, FILLER, FrameError, HEADER_LEN, Header, LogId};
 use crate::index::{SegmentIndex, Span, unpack};
 use crate::segment::{IndexState, Segment, log_name};
 
 /// Entries that are located at once, so that the state's lock is held briefly however long the range.
 const SPANS_MAX: u64 = 1024;
+/// Unreadable pages side by side that are told together, in bytes. What is written in their place is held in memory.
+const UNREADABLE_MOST: u64 = 8 << 20;
 /// So much of what was written last is in memory, whatever else is: half of the least that a broker may give its log.
 const RECENT: u64 = 32 << 20;
 
@@ -149,7 +152,7 @@ impl CommitLog {
     ///
     /// Errors: [`ReadError::Corrupt`] with the exact frame.
     pub fn load(&self, physical_offset: u64, len: u32) -> Result<(), ReadError> {
-        self.within(physical_offset, len, |io, pos, len| io.load(pos, len))?;
+        self.bring(physical_offset, len)?;
         self.verify(physical_offset, u64::from(len))
     }
 
@@ -180,11 +183,23 @@ impl CommitLog {
             })
     }
 
-    pub(super) fn within<T>(
+    fn within<T>(
         &self,
         physical_offset: u64,
         len: u32,
         read: impl Fn(&dyn SegmentIo, u64, u64) -> io::Result<T>,
+    ) -> Result<T, ReadError> {
+        self.on_segment(physical_offset, len, |base, io, pos, len| {
+            read(io, pos, len).map_err(|error| self.read_error(base, error))
+        })
+    }
+
+    /// Reads with the base of the segment that the bytes lie in, its file, and a position and a length there.
+    fn on_segment<T>(
+        &self,
+        physical_offset: u64,
+        len: u32,
+        read: impl Fn(u64, &dyn SegmentIo, u64, u64) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
         self.retry_after_edit(|| {
             let (base, io) = {
@@ -206,7 +221,7 @@ impl CommitLog {
                     None => (base, Arc::clone(&state.active.io)),
                 }
             };
-            read(&*io, physical_offset - base, u64::from(len)).map_err(|error| self.read_error(base, error))
+            read(base, &*io, physical_offset - base, u64::from(len))
         })
     }
 
@@ -314,12 +329,14 @@ impl CommitLog {
     /// Turns located frames into slices, after looking at each.
     fn collect(&self, run: &Run, frames: &mut Vec<FrameRef>) -> Result<(), ReadError> {
         let (first, last) = (run.spans[0], run.spans[run.spans.len() - 1]);
-        let bytes = run
-            .io
-            .slice(first.pos, last.end() - first.pos)
-            .map_err(|error| self.read_error(run.base, error))?;
+        let (pos, len) = (first.pos, last.end() - first.pos);
+        if !self.is_recent(run.base + pos) {
+            // What a failing disk does not give is an error here; in a map it were a signal.
+            run.io.load(pos, len).map_err(|error| self.not_given(run.base, (&*run.io, pos, len), error))?;
+        }
+        let bytes = run.io.slice(pos, len).map_err(|error| self.read_error(run.base, error))?;
         for (n, span) in run.spans.iter().enumerate() {
-            let at = (span.pos - first.pos) as usize;
+            let at = (span.pos - pos) as usize;
             let frame = bytes.slice(at..at + span.len as usize);
             let expected = run.first_index + n as u64;
             let checked = run.checked_from_pos <= span.pos;
@@ -371,13 +388,65 @@ impl CommitLog {
         }
     }
 
-    fn corruption(&self, base: u64, span: Span, reason: &FrameError) -> Corruption {
+    fn corruption(&self, base: u64, span: Span, reason: &dyn Display) -> Corruption {
         Corruption {
             segment: self.dir.path_of(&log_name(base)),
             from: base + span.pos,
             to: base + span.end(),
             reason: reason.to_string(),
         }
+    }
+
+    /// Why bytes of a segment, a position and a length, could not be brought into memory. Where the disk cannot read what
+    /// lies there, these are frames to be written again as any damaged ones: that is [`ReadError::Corrupt`], with the
+    /// first of them that touches an unreadable page, and the last one beside it.
+    pub(super) fn not_given(
+        &self,
+        base: u64,
+        (io, pos, len): (&dyn SegmentIo, u64, u64),
+        error: io::Error,
+    ) -> ReadError {
+        if !is_unreadable(&error) {
+            return self.read_error(base, error);
+        }
+        let mut page = vec![0; PAGE as usize];
+        let mut cannot_read = |pos: u64| io.read_at(pos, &mut page).is_err();
+        let mut pages = (pos / PAGE * PAGE..pos + len).step_by(PAGE as usize);
+        let Some(first) = pages.find(|pos| cannot_read(*pos)) else { return self.read_error(base, error) };
+        let most = (first + UNREADABLE_MOST).min(self.options.segment_bytes);
+        let end = (first..most).step_by(PAGE as usize).find(|pos| !cannot_read(*pos)).unwrap_or(most);
+        match self.frames_at(base + first, base + end) {
+            Ok(Some((from, to))) => {
+                let span = Span { pos: from - base, len: to - from };
+                self.corruption(base, span, &format_args!("the disk cannot read it: {error}")).into()
+            }
+            Ok(None) => self.read_error(base, error),
+            Err(other) => other,
+        }
+    }
+
+    /// From the start of the first frame with a byte there, which is in one segment, to the end of the last one.
+    fn frames_at(&self, from: u64, to: u64) -> Result<Option<(u64, u64)>, ReadError> {
+        let Some(first) = self.index_at(from)? else { return Ok(None) };
+        let last = match self.index_at(to - 1)? {
+            Some(last) => last,
+            // Behind the last one of the segment.
+            None => {
+                let base = from / self.options.segment_bytes * self.options.segment_bytes;
+                let segments = self.segments();
+                let segment = segments.iter().find(|segment| segment.first_physical_offset == base);
+                segment.and_then(|segment| segment.last_index).unwrap_or(first)
+            }
+        };
+        let (first, last) = (self.frame_range(first)?, self.frame_range(last)?);
+        Ok(first.zip(last).map(|((from, _), (_, to))| (from, to)))
+    }
+
+    /// Brings bytes of one segment into memory. Errors: [`ReadError::Corrupt`] with what the disk cannot read.
+    pub(super) fn bring(&self, physical_offset: u64, len: u32) -> Result<(), ReadError> {
+        self.on_segment(physical_offset, len, |base, io, pos, len| {
+            io.load(pos, len).map_err(|error| self.not_given(base, (io, pos, len), error))
+        })
     }
 
     fn read_error(&self, base: u64, source: io::Error) -> ReadError {

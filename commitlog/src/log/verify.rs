@@ -1,15 +1,32 @@
 //! Verify and repair: what was written long ago is looked at again before it is given to anybody, and put right from
 //! another replica's copy.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::iter;
 use std::ops::Range;
 
 use parking_lot::Mutex;
 
 use super::CommitLog;
+use crate::dir::{PAGE, SegmentIo};
 use crate::error::{ReadError, RepairError};
 use crate::frame::{self, LogId};
 use crate::segment::log_name;
+
+/// What of a range can be written: to write a part of a page, the rest of it must be read.
+fn writable(io: &dyn SegmentIo, range: Range<u64>) -> Range<u64> {
+    let mut page = vec![0; PAGE as usize];
+    let mut cannot_read = |pos: u64| io.read_at(pos / PAGE * PAGE, &mut page).is_err();
+    let Range { mut start, mut end } = range;
+    if !start.is_multiple_of(PAGE) && cannot_read(start) {
+        start = start.next_multiple_of(PAGE);
+    }
+    if !end.is_multiple_of(PAGE) && cannot_read(end) {
+        end = end / PAGE * PAGE;
+    }
+    start..end
+}
 
 /// What is looked at together. A frame may lie in several.
 const BLOCK: u64 = 256 << 10;
@@ -89,8 +106,6 @@ impl CommitLog {
         if end <= from {
             return Ok(());
         }
-        // What a failing disk does not give is an error here; in a map it were a signal.
-        self.within(from, (end - from) as u32, |io, pos, len| io.load(pos, len))?;
         let Some(mut index) = self.index_at(from)? else { return Ok(()) };
         let mut at = from;
         while at < end {
@@ -102,30 +117,63 @@ impl CommitLog {
         Ok(())
     }
 
-    /// Writes a frame again that is in the log and was damaged, as another replica has it, durably. Returns its id.
+    /// Writes frames again that are in the log side by side, in one segment, and were damaged, as another replica has them,
+    /// durably. Returns the last one's id. Pages that the disk cannot read are written as a whole, which heals many a
+    /// disk; one that holds also something else is left as it is.
     ///
-    /// The caller knows that the entry is committed: then it is the same on all replicas, byte for byte.
-    /// Errors: it is not a whole frame, or not one that has its place here; the log is as it was.
-    pub fn repair(&self, frame: &[u8]) -> Result<LogId, RepairError> {
-        let header = frame::decode(frame)?.header;
+    /// The caller knows that the entries are committed: then they are the same on all replicas, byte for byte.
+    /// Errors: they are not whole frames, or not ones that have their place here, or they fill no page of those that cannot
+    /// be read; the log is as it was.
+    pub fn repair(&self, frames: &[u8]) -> Result<LogId, RepairError> {
         // Nothing is truncated meanwhile.
         let _writer = self.writer.lock();
         self.check_fault()?;
-        let (from, to) = (header.physical_offset, header.physical_offset + frame.len() as u64);
-        if self.frame_range(header.id.index)? != Some((from, to)) {
-            return Err(RepairError::Misplaced { id: header.id, from, to });
+        let first = frame::decode(frames)?.header;
+        let segment_bytes = self.options.segment_bytes;
+        let base = first.physical_offset / segment_bytes * segment_bytes;
+        let (mut last, mut rest) = (first, frames);
+        while !rest.is_empty() {
+            let header = frame::decode(rest)?.header;
+            let (from, to) = (header.physical_offset, header.physical_offset + header.frame_len());
+            let is_next = header.id.index == last.id.index + 1 || rest.len() == frames.len();
+            let is_there = self.frame_range(header.id.index)? == Some((from, to));
+            if !(is_next && is_there && to <= base + segment_bytes) {
+                return Err(RepairError::Misplaced { id: header.id, from, to });
+            }
+            (last, rest) = (header, &rest[header.frame_len() as usize..]);
         }
-        let base = from / self.options.segment_bytes * self.options.segment_bytes;
         let io = {
             let state = self.state.read();
-            match self.sealed_at(&state, from) {
+            match self.sealed_at(&state, first.physical_offset) {
                 Some(segment) => segment.io.clone(),
                 None => state.active.io.clone(),
             }
         };
+        let mut bytes = Cow::Borrowed(frames);
+        let end = first.physical_offset + frames.len() as u64;
+        if self.is_sealed_behind(last.id.index, base) {
+            // The rest of its page is known as well.
+            let page_end = end.next_multiple_of(PAGE).min(base + segment_bytes);
+            let filler = frame::filler(last.id, end);
+            let known = filler.into_iter().chain(iter::repeat(0)).take((page_end - end) as usize);
+            bytes.to_mut().extend(known);
+        }
+        let pos = first.physical_offset - base;
+        let range = writable(&*io, pos..pos + bytes.len() as u64);
+        if range.is_empty() {
+            return Err(RepairError::Unreadable { from: first.physical_offset, to: end });
+        }
         let failed = |action| move |error| self.fail(action, &log_name(base), error);
-        io.write_at(from - base, frame).map_err(failed("repair"))?;
+        let bytes = &bytes[(range.start - pos) as usize..(range.end - pos) as usize];
+        io.write_at(range.start, bytes).map_err(failed("repair"))?;
         io.sync().map_err(failed("sync"))?;
-        Ok(header.id)
+        Ok(last.id)
+    }
+
+    /// Whether the segment is closed behind the entry.
+    fn is_sealed_behind(&self, index: u64, base: u64) -> bool {
+        let segments = self.segments();
+        let segment = segments.iter().find(|segment| segment.first_physical_offset == base);
+        segment.is_some_and(|segment| segment.sealed && segment.last_index == Some(index))
     }
 }

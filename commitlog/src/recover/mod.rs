@@ -3,7 +3,7 @@
 //! ```text
 //!   sealed segments            the mark's segment              later segments
 //!  +------------------+  +------------------------------+  +-------------------+
-//!  | first header     |  | headers  |mark| whole frames |  | whole frames      |
+//!  | first frame      |  | headers  |mark| whole frames |  | whole frames      |
 //!  +------------------+  +------------------------------+  +-------------------+
 //! ```
 //!
@@ -13,6 +13,7 @@ mod verdict;
 mod walk;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use parking_lot::Mutex;
 
 use self::walk::{Outcome, Start, Walked};
 use crate::dir::{LogDir, SegmentIo};
-use crate::error::{Corruption, OpenError};
+use crate::error::{Corruption, OpenError, is_unreadable};
 use crate::frame::{FILLER, FrameError, HEADER_LEN, frame_len};
 use crate::index::SegmentIndex;
 use crate::log::{Options, State, create_segment, next_after};
@@ -209,19 +210,29 @@ impl Store<'_> {
         Ok(())
     }
 
-    /// Reads the first header of each segment that lies below the mark as a whole. The rest is checked when it is
-    /// read.
+    /// Reads the first frame of each segment that lies below the mark as a whole: all others are counted from its index.
+    /// They are checked when they are read; and so is a damaged first one, if the segment's sidecar says which entry it is.
     fn check_trusted(&self, bases: &[u64], mark: &Mark) -> Result<Vec<Trusted>, OpenError> {
         let mut trusted: Vec<Trusted> = Vec::with_capacity(bases.len());
         for &base in bases {
             let io = self.open(base)?;
             let header = SegmentReader::new(Arc::clone(&io), base, self.segment_bytes).peek(0);
-            let header = header.at("read", &log_name(base), self)?;
             io.release();
             let first_index = match header {
-                Ok(header) if header.kind != FILLER => header.id.index,
-                Ok(_) => return Err(self.bad_first(base, FrameError::Filler)),
-                Err(error) => return Err(self.bad_first(base, error)),
+                Ok(Ok(header)) if header.kind != FILLER => header.id.index,
+                Err(error) if !is_unreadable(&error) => return Err(error).at("read", &log_name(base), self),
+                bad => {
+                    let reason = match bad {
+                        Ok(Ok(_)) => FrameError::Filler.to_string(),
+                        Ok(Err(error)) => error.to_string(),
+                        Err(error) => error.to_string(),
+                    };
+                    let told = SegmentIndex::first_in_sidecar(self.dir, base, self.segment_bytes);
+                    let Some(index) = told else { return Err(self.bad_first(base, &reason)) };
+                    let segment = self.dir.path_of(&log_name(base));
+                    tracing::error!(segment, index, reason, "the first frame of a segment is damaged");
+                    index
+                }
             };
             match trusted.last() {
                 None if base == mark.base => {
@@ -249,19 +260,19 @@ impl Store<'_> {
         if previous.first_index < first_index && first_index <= most {
             return Ok(());
         }
-        Err(self
-            .bad_first(base, FrameError::Index { expected: previous.first_index + 1, found: first_index }))
+        let error = FrameError::Index { expected: previous.first_index + 1, found: first_index };
+        Err(self.bad_first(base, &error))
     }
 
     fn check_first(&self, base: u64, expected: u64, found: u64) -> Result<(), OpenError> {
         if expected == found {
             Ok(())
         } else {
-            Err(self.bad_first(base, FrameError::Index { expected, found }))
+            Err(self.bad_first(base, &FrameError::Index { expected, found }))
         }
     }
 
-    fn bad_first(&self, base: u64, error: FrameError) -> OpenError {
+    fn bad_first(&self, base: u64, error: &dyn Display) -> OpenError {
         let reason = format!("first frame of a segment below the synced mark: {error}");
         let segment = self.dir.path_of(&log_name(base));
         Corruption { segment, from: base, to: base + HEADER_LEN as u64, reason }.into()

@@ -1,6 +1,7 @@
 //! Asks other replicas for what is damaged here.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use trireme_commitlog::{CommitLog, RepairError, frame};
+use trireme_commitlog::{CommitLog, frame};
 use trireme_raft::mend::Mend;
 use trireme_raft::node::Store;
 use trireme_remoting::headers::ReadLogRequest;
@@ -18,6 +19,8 @@ use trireme_remoting::{Client, Frame, RequestCode, response};
 
 use crate::config::BrokerConfig;
 
+/// Written again at once, in bytes: more than what the log tells as unreadable, with a frame on both sides.
+const GATHERED: usize = 20 << 20;
 /// For an answer, which may have to come from a busy disk.
 const WITHIN: Duration = Duration::from_secs(5);
 
@@ -59,18 +62,14 @@ impl Mender {
         self.mended.load(Ordering::Relaxed)
     }
 
-    /// Mends the frame that begins there. Its bytes.
-    async fn mend_one(&self, at: u64, committed: u64) -> Result<u64, String> {
+    /// The frame that begins there, as some other replica has it.
+    async fn frame_at(&self, at: u64, committed: u64) -> Result<Bytes, String> {
         let mut reasons = Vec::new();
         let mut others = self.replicas.lock().clone();
         others.remove(&self.us);
         for (node, addr) in others {
-            let mended = match self.frame_of(addr, at, committed).await {
-                Ok(frame) => self.write(frame).await?,
-                Err(reason) => Err(reason),
-            };
-            match mended {
-                Ok(bytes) => return Ok(bytes),
+            match self.frame_of(addr, at, committed).await {
+                Ok(frame) => return Ok(frame),
                 Err(reason) => reasons.push(format!("replica {node}: {reason}")),
             }
         }
@@ -95,15 +94,10 @@ impl Mender {
         Ok(bytes)
     }
 
-    /// The outer error: the log has failed. The inner one: that frame does not belong there.
-    async fn write(&self, frame: Bytes) -> Result<Result<u64, String>, String> {
+    async fn write(&self, frames: Vec<u8>) -> Result<(), String> {
         let log = self.log.clone();
-        let written = trireme_runtime::blocking(move || log.repair(&frame).map(|_| frame.len() as u64)).await;
-        match written.map_err(|error| error.to_string())? {
-            Ok(bytes) => Ok(Ok(bytes)),
-            Err(RepairError::Fault(fault)) => Err(fault.to_string()),
-            Err(error) => Ok(Err(error.to_string())),
-        }
+        let written = trireme_runtime::blocking(move || log.repair(&frames)).await;
+        written.map_err(|error| error.to_string())?.map(drop).map_err(|error| error.to_string())
     }
 }
 
@@ -111,11 +105,19 @@ impl Mend for Mender {
     fn mend(&self, damaged: Range<u64>, committed: u64) -> BoxFuture<'_, Result<u64, String>> {
         Box::pin(async move {
             let (mut at, mut frames) = (damaged.start, 0);
+            // Together, for those that share a page which cannot be read.
+            let (mut gathered, mut count) = (Vec::new(), 0);
             // What is trimmed meanwhile needs no mending.
             while at < damaged.end && self.log.min_physical_offset() <= at {
-                at += self.mend_one(at, committed).await?;
-                frames += 1;
-                self.mended.fetch_add(1, Ordering::Relaxed);
+                let frame = self.frame_at(at, committed).await?;
+                at += frame.len() as u64;
+                gathered.extend_from_slice(&frame);
+                count += 1;
+                if damaged.end <= at || GATHERED <= gathered.len() {
+                    self.write(mem::take(&mut gathered)).await?;
+                    self.mended.fetch_add(count, Ordering::Relaxed);
+                    frames += mem::take(&mut count);
+                }
             }
             Ok(frames)
         })

@@ -1,8 +1,11 @@
 //! Units that were damaged in their files, written again.
 
+use trireme_commitlog::is_unreadable;
+
 use super::ConsumeQueues;
+use super::open_files::ChunkKey;
 use super::unit::{QueueId, Unit};
-use crate::queues::Error;
+use crate::queues::{Error, disk};
 
 impl ConsumeQueues {
     /// Writes units again that are in files, from queue offset `from` on. Whoever reads them from now on has them; a crash
@@ -25,7 +28,22 @@ impl ConsumeQueues {
             (state.spilled, state.incarnation)
         };
         let there = spilled.saturating_sub(from).min(units.len() as u64) as usize;
-        self.write_units(&queue, incarnation, from, &units[..there])?;
+        let units = &units[..there];
+        match self.write_units(&queue, incarnation, from, units) {
+            Err(Error::Io { source, path, .. }) if is_unreadable(&source) => {
+                // A part of a page that the disk cannot read cannot be written. In a new file there are no such pages; what
+                // the old one held besides is missing from it, and made again when somebody reads it.
+                tracing::warn!(%source, path = %path.display(), "a file of a ConsumeQueue cannot be written; it begins anew");
+                let chunk = self.shared.chunk_of(from);
+                let last = self.shared.chunk_of(from + (there as u64).saturating_sub(1));
+                for chunk in chunk..=last {
+                    self.shared.files.remove(ChunkKey { incarnation, chunk });
+                    disk::remove_file(&self.shared.chunk_path(q, chunk))?;
+                }
+                self.write_units(&queue, incarnation, from, units)?;
+            }
+            written => written?,
+        }
         Ok(there)
     }
 }

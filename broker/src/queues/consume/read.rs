@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::Advice;
+use trireme_commitlog::is_unreadable;
 
 use super::ConsumeQueues;
 use super::open_files::ChunkKey;
@@ -112,8 +113,7 @@ impl ConsumeQueues {
                 NonZeroU64::new(READ_AHEAD),
                 Advice::WillNeed,
             );
-            let read = read_at_most(&file, bytes, position)
-                .map_err(|source| Error::io("read", &shared.chunk_path(queue.id, chunk))(source))?;
+            let (read, ended) = read_at_most(&file, bytes, position);
             let (records, _) = bytes[..read].as_chunks::<RECORD_BYTES>();
             for record in records {
                 let unit = decode_record(queue.checksum_seed, at, record)
@@ -121,8 +121,15 @@ impl ConsumeQueues {
                 out.push(unit);
                 at += 1;
             }
-            if records.len() < wanted {
-                return Err(fails_at(at, "the file ends before the unit"));
+            match ended {
+                Ended::Full => {}
+                Ended::File => return Err(fails_at(at, "the file ends before the unit")),
+                Ended::Error(error) if is_unreadable(&error) => {
+                    return Err(fails_at(at, "the disk cannot read the unit"));
+                }
+                Ended::Error(error) => {
+                    return Err(Error::io("read", &shared.chunk_path(queue.id, chunk))(error));
+                }
             }
         }
         Ok(())
@@ -145,16 +152,23 @@ impl ConsumeQueues {
     }
 }
 
-/// Reads until `bytes` is full or the file ends; returns how much.
-fn read_at_most(file: &std::fs::File, bytes: &mut [u8], position: u64) -> std::io::Result<usize> {
+/// Why no more was read.
+enum Ended {
+    Full,
+    File,
+    Error(std::io::Error),
+}
+
+/// Reads until `bytes` is full, the file ends or the disk fails; returns how much.
+fn read_at_most(file: &std::fs::File, bytes: &mut [u8], position: u64) -> (usize, Ended) {
     let mut read = 0;
     while read < bytes.len() {
         match file.read_at(&mut bytes[read..], position + read as u64) {
-            Ok(0) => break,
+            Ok(0) => return (read, Ended::File),
             Ok(n) => read += n,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return (read, Ended::Error(error)),
         }
     }
-    Ok(read)
+    (read, Ended::Full)
 }

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use trireme_commitlog::is_unreadable;
+
 use super::entry::{ENTRY_BYTES, Entry};
 
 pub(super) const PAGE_BYTES: usize = 4096;
@@ -102,6 +104,9 @@ impl Page {
         match file.read_exact_at(&mut self.bytes, number * PAGE_BYTES as u64) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(PageError::Damaged("the file ends before a page"));
+            }
+            Err(error) if is_unreadable(&error) => {
+                return Err(PageError::Damaged("the disk cannot read a page"));
             }
             outcome => outcome.map_err(PageError::Io)?,
         }
