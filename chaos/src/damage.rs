@@ -21,10 +21,10 @@ use crate::check::logs::{self, Contents, Log};
 use crate::history::Id;
 use crate::load::Load;
 pub use crate::mutate::KINDS;
-use crate::mutate::Target;
+use crate::mutate::{Mutation, Target};
 use crate::run::Plan;
 use crate::wire;
-use crate::world::{Cluster, Options, Replica, Status};
+use crate::world::{Cluster, FileSystem, Options, Replica, Status};
 
 /// Before the damage, messages are sent for so long.
 const FILLS_FOR: Duration = Duration::from_secs(15);
@@ -83,11 +83,16 @@ pub struct Outcome {
 
 /// Fills a cluster, and damages files of a replica that does not lead, one after the other, until the time is over.
 pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
+    let file_system = FileSystem::with_bad_blocks();
+    if file_system != FileSystem::Btrfs {
+        tell("skipped, since it cannot be done here: blocks that cannot be read (needs Btrfs and its tools)");
+    }
     let args = ["--max-message-bytes", "131072", "--scrub-bytes-per-second", "4GiB"];
     let mut cluster = Cluster::start(Options {
         dir: plan.dir.clone(),
         program: plan.program.clone(),
         disk_bytes: DISK_BYTES,
+        file_system,
         segment_bytes: SEGMENT_BYTES,
         seed: plan.seed,
         args: args.map(str::to_owned).into(),
@@ -124,8 +129,12 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         fs::remove_dir_all(&store)?;
         copy(&pristine, &store).await?;
         let target = Target::draw(&store, &plan.only, log_end, &mut random)?;
-        let mutation = target.mutation(&mut random);
-        if !mutation.apply(&target.path)? {
+        let mutation = target.mutation(file_system == FileSystem::Btrfs, &mut random);
+        let is_done = match mutation {
+            Mutation::Unreadable { at } => cluster.replicas[victim].disk.spoil(&target.path, at).await?,
+            _ => mutation.apply(&target.path)?,
+        };
+        if !is_done {
             continue;
         }
         let file = target.path.strip_prefix(&store)?.display().to_string();
@@ -147,7 +156,9 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         if violations.count > before {
             tell(&format!("VIOLATION, {} in all", violations.count));
             let kept = plan.dir.join(format!("violation-{}", made.len() + 1));
-            copy(&store, &kept).await?;
+            if let Err(error) = copy(&store, &kept).await {
+                tell(&format!("not all of it is kept: {error:#}"));
+            }
         }
         made.push(Made { kind: target.kind.to_owned(), file, what: mutation.to_string(), came });
     }
@@ -259,14 +270,15 @@ impl Reference {
         violations: &mut Violations,
     ) -> anyhow::Result<Came> {
         let status = Status::ask(&cluster.group.remote, cluster.replicas[victim].addr).await;
-        if cluster.replicas[victim].process.ended()?.is_none() {
+        let how = cluster.replicas[victim].process.ended()?;
+        if how.is_none() {
             violations.add(format!("I16: it neither serves all of its log nor ends: {status:?}"));
             cluster.replicas[victim].process.kill().await?;
         }
         said.has_not_panicked(violations)?;
         let words = said.line(&["trireme: "])?.unwrap_or_default();
         if words.is_empty() {
-            violations.add("it ended and did not say why".to_owned());
+            violations.add(format!("it ended and did not say why: {how:?}"));
         }
         Ok(Came::Refused(words))
     }

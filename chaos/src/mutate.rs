@@ -34,6 +34,8 @@ pub enum Mutation {
     Longer { bytes: u64 },
     /// It is gone.
     Gone,
+    /// The disk cannot read the block any more.
+    Unreadable { at: u64 },
 }
 
 impl std::fmt::Display for Mutation {
@@ -45,16 +47,19 @@ impl std::fmt::Display for Mutation {
             Self::Cut { at } => write!(f, "cut at {at}"),
             Self::Longer { bytes } => write!(f, "{bytes} bytes appended"),
             Self::Gone => write!(f, "removed"),
+            Self::Unreadable { at } => write!(f, "block at {at} unreadable"),
         }
     }
 }
 
 impl Mutation {
-    /// Draws one of a file that holds something in its first `used` bytes. Half are single bits.
-    pub fn draw(used: u64, random: &mut StdRng) -> Self {
+    /// Draws one of a file that holds something in its first `used` bytes. A good part are single bits; with `bad_blocks`,
+    /// another one are blocks that cannot be read.
+    pub fn draw(used: u64, bad_blocks: bool, random: &mut StdRng) -> Self {
         let at = random.random_range(0..used.max(1));
         let sector = at / SECTOR * SECTOR;
-        match random.random_range(0..12) {
+        match random.random_range(0..if bad_blocks { 17 } else { 12 }) {
+            12.. => Self::Unreadable { at },
             0..6 => Self::Flip { at, bit: random.random_range(0..8) },
             6 | 7 => Self::Zero { at: sector },
             8 | 9 => Self::Noise { at: sector, seed: random.random() },
@@ -64,7 +69,7 @@ impl Mutation {
         }
     }
 
-    /// Does it. Whether the file is another one then.
+    /// Does it, but for [`Mutation::Unreadable`], which is the disk's part. Whether the file is another one then.
     pub fn apply(&self, path: &Path) -> anyhow::Result<bool> {
         let open = || OpenOptions::new().read(true).write(true).open(path);
         let overwrite = |at: u64, bytes: Vec<u8>| -> anyhow::Result<bool> {
@@ -103,6 +108,7 @@ impl Mutation {
                 fs::remove_file(path)?;
                 Ok(true)
             }
+            Self::Unreadable { .. } => Ok(false),
         }
     }
 }
@@ -131,8 +137,8 @@ impl Target {
     }
 
     /// What is to be done to it.
-    pub fn mutation(&self, random: &mut StdRng) -> Mutation {
-        Mutation::draw(self.used, random)
+    pub fn mutation(&self, bad_blocks: bool, random: &mut StdRng) -> Mutation {
+        Mutation::draw(self.used, bad_blocks, random)
     }
 
     /// Whether a replica can make it again from its other files.

@@ -19,7 +19,7 @@ use crate::load::{Load, Taken};
 use crate::mix::Mix;
 use crate::report;
 use crate::watch::{Runs, Watch};
-use crate::world::{Cluster, Options, REPLICAS};
+use crate::world::{Cluster, FileSystem, Options, REPLICAS};
 
 /// Before the first fault, so that a run has a time without.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -124,6 +124,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         dir: plan.dir.clone(),
         program: plan.program.clone(),
         disk_bytes: DISK_BYTES,
+        file_system: FileSystem::Ext4,
         segment_bytes: plan.segment_bytes,
         seed: plan.seed,
         args: Vec::new(),

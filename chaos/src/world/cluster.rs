@@ -10,7 +10,7 @@ use anyhow::Context;
 use trireme_client::{Client, ClientConfig};
 use trireme_remoting::ClientOptions;
 
-use super::{Clock, Disk, HostNo, Impossible, Network, Process, addr};
+use super::{Clock, Disk, FileSystem, HostNo, Impossible, Network, Process, addr};
 use crate::group::Group;
 use crate::load::NewClient;
 
@@ -38,6 +38,8 @@ pub struct Options {
     pub program: PathBuf,
     /// Bytes of each replica's disk.
     pub disk_bytes: u64,
+    /// What it is formatted with.
+    pub file_system: FileSystem,
     /// Bytes of a segment.
     pub segment_bytes: u64,
     /// For what is random in the network.
@@ -86,7 +88,8 @@ impl Cluster {
         let mut replicas = Vec::new();
         for host in 0..REPLICAS {
             let name = format!("replica-{}", host + 1);
-            let disk = Disk::make(&options.dir, &name, options.disk_bytes).await.context(Impossible)?;
+            let disk = Disk::make(&options.dir, &name, options.disk_bytes, options.file_system);
+            let disk = disk.await.context(Impossible)?;
             let process = Process::new(options.dir.join(format!("{name}.log")));
             let addr = SocketAddr::from((addr(host), CLIENT_PORT));
             let clock = Clock::make(&options.dir, &name)?;

@@ -8,10 +8,35 @@ use anyhow::{Context, ensure};
 use rustix::fs::{FallocateFlags, fallocate, statvfs, syncfs};
 use tokio::process::Command;
 
-use super::{succeed, sys};
+use super::{bad_block, succeed, sys};
 
-/// An ext4 file system in a file. Its mount is seen by this process and those that it starts, and goes with them.
+/// What a disk is formatted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// Can lose its power.
+    Ext4,
+    /// Has blocks that cannot be read: it checks what it reads, and what is not what was written is an error (EIO), until
+    /// the block is written again. Just what a bad sector does.
+    Btrfs,
+}
+
+impl FileSystem {
+    /// Btrfs, where there are its tools and a kernel that knows it; or Ext4.
+    pub fn with_bad_blocks() -> Self {
+        if bad_block::are_possible() { Self::Btrfs } else { Self::Ext4 }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Btrfs => "btrfs",
+        }
+    }
+}
+
+/// A file system in a file. Its mount is seen by this process and those that it starts, and goes with them.
 pub struct Disk {
+    file_system: FileSystem,
     image: PathBuf,
     mount: PathBuf,
     canaries: u32,
@@ -19,12 +44,24 @@ pub struct Disk {
 
 impl Disk {
     /// Makes and mounts one of so many bytes.
-    pub async fn make(dir: &Path, name: &str, bytes: u64) -> anyhow::Result<Self> {
-        let (image, mount) = (dir.join(format!("{name}.ext4")), dir.join(name));
+    pub async fn make(dir: &Path, name: &str, bytes: u64, file_system: FileSystem) -> anyhow::Result<Self> {
+        let (image, mount) = (dir.join(format!("{name}.{}", file_system.name())), dir.join(name));
         File::create(&image)?.set_len(bytes)?;
-        succeed(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image)).await?;
+        let mut make = match file_system {
+            FileSystem::Ext4 => {
+                let mut make = Command::new("mkfs.ext4");
+                make.args(["-q", "-F", "-m", "0"]);
+                make
+            }
+            FileSystem::Btrfs => {
+                let mut make = Command::new("mkfs.btrfs");
+                make.args(["-q", "-f", "--data", "single"]);
+                make
+            }
+        };
+        succeed(make.arg(&image)).await?;
         fs::create_dir_all(&mount)?;
-        let disk = Self { image, mount, canaries: 0 };
+        let disk = Self { file_system, image, mount, canaries: 0 };
         disk.mount().await?;
         Ok(disk)
     }
@@ -36,7 +73,19 @@ impl Disk {
 
     /// Mounts it again.
     pub async fn mount(&self) -> anyhow::Result<()> {
-        succeed(Command::new("mount").args(["-o", "loop,noatime"]).args([&self.image, &self.mount])).await
+        let options = match self.file_system {
+            FileSystem::Ext4 => "loop,noatime",
+            // Small files too have blocks of their own.
+            FileSystem::Btrfs => "loop,noatime,max_inline=0",
+        };
+        succeed(Command::new("mount").args(["-o", options]).args([&self.image, &self.mount])).await
+    }
+
+    /// The block of a file that holds the byte at `at` cannot be read any more, until it is written again as a whole. Whether
+    /// there is such a block on the disk: what was never written is none.
+    pub async fn spoil(&self, path: &Path, at: u64) -> anyhow::Result<bool> {
+        ensure!(self.file_system == FileSystem::Btrfs, "an Ext4 disk has no bad blocks");
+        bad_block::make(&self.image, path, at).await
     }
 
     /// Cuts its power: what was not synced is gone. Whoever has files open there must be ended before it is

@@ -2,6 +2,7 @@
 //!
 //! All of it is seen by this process and its children only, and ends with it: network namespaces, mounts, loop devices.
 
+mod bad_block;
 mod clock;
 mod cluster;
 mod disk;
@@ -15,7 +16,7 @@ use tokio::process::Command;
 
 pub use clock::{Clock, can_be_wrong};
 pub use cluster::{CLIENT, Cluster, GROUP, NAMESRVS, Options, REPLICAS, Replica};
-pub use disk::{Canary, Disk};
+pub use disk::{Canary, Disk, FileSystem};
 pub use network::{HostNo, Link, Network, addr};
 pub use process::{Process, Tracer, freeze};
 pub use status::Status;
