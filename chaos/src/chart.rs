@@ -35,7 +35,7 @@ pub fn draw(title: &str, attempts: &[Attempt], epoch: Epoch, faults: &[Made], en
         let (started, ended) = (epoch.of(attempt.started), epoch.of(attempt.ended));
         let at = (ended / bin) as usize;
         if let (Some(acked), Some(slowest)) = (acked.get_mut(at), slowest.get_mut(at)) {
-            *acked += 1;
+            *acked += u64::from(attempt.messages);
             *slowest = (*slowest).max(ended - started);
         }
     }

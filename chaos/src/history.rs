@@ -101,6 +101,8 @@ pub struct Attempt {
     pub id: Id,
     /// Whether one request was sent at most, so that it can be stored once at most.
     pub is_single: bool,
+    /// How many messages: this one, and those that follow it, in one request. They are stored side by side, or none is.
+    pub messages: u32,
     /// Before it was sent.
     pub started: Instant,
     /// After its outcome was known.
@@ -110,7 +112,13 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Where it is, if it was acknowledged.
+    /// Its messages.
+    pub fn ids(&self) -> impl Iterator<Item = Id> + use<> {
+        let Self { id, messages, .. } = *self;
+        (id.seq..id.seq + messages).map(move |seq| Id { seq, ..id })
+    }
+
+    /// Where it is, the first one of several, if it was acknowledged.
     pub fn place(&self) -> Option<&Place> {
         match &self.outcome {
             Outcome::Acked(place) => Some(place),

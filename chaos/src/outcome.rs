@@ -48,6 +48,15 @@ pub fn told(answer: &Result<Frame, InvokeError>) -> Result<Told, String> {
 
 /// What the answer to a single request says that was sent to `queue`. Errors: something that it must not.
 pub fn of_request(queue: &MessageQueue, answer: Result<Frame, InvokeError>) -> Result<Outcome, String> {
+    of_batch(queue, 1, answer)
+}
+
+/// The same, of a request with so many messages.
+pub fn of_batch(
+    queue: &MessageQueue,
+    messages: u32,
+    answer: Result<Frame, InvokeError>,
+) -> Result<Outcome, String> {
     let told = told(&answer)?;
     match (told, answer) {
         (Told::Yes, Ok(answer)) => {
@@ -55,7 +64,11 @@ pub fn of_request(queue: &MessageQueue, answer: Result<Frame, InvokeError>) -> R
             if header.queue_id != queue.queue_id {
                 return Err(format!("a send to {queue} was stored in queue {}", header.queue_id));
             }
-            place(queue.clone(), header.queue_offset, header.msg_id).map(Outcome::Acked)
+            let ids: Vec<&str> = header.msg_id.split(',').collect();
+            if ids.len() != messages as usize {
+                return Err(format!("{messages} messages were acknowledged with {} ids", ids.len()));
+            }
+            place(queue.clone(), header.queue_offset, ids[0]).map(Outcome::Acked)
         }
         (Told::No, _) => Ok(Outcome::Refused),
         _ => Ok(Outcome::Unknown),

@@ -23,14 +23,17 @@ pub fn write(plan: &Plan, outcome: &Outcome, attempts: &[Attempt], epoch: Epoch)
     history(BufWriter::new(File::create(dir.join("history.csv.gz"))?), attempts, epoch)
 }
 
-/// Each send in a line: microseconds, and where it was acknowledged.
+/// Each request in a line: its first message and how many, microseconds, and where the first was acknowledged.
 fn history(file: impl std::io::Write, attempts: &[Attempt], epoch: Epoch) -> anyhow::Result<()> {
     let mut lines = GzEncoder::new(file, Compression::fast());
-    writeln!(lines, "client,seq,single,started,ended,outcome,queue,offset,physical_offset,stored_by")?;
-    for Attempt { id, is_single, started, ended, outcome } in attempts {
+    writeln!(
+        lines,
+        "client,seq,messages,single,started,ended,outcome,queue,offset,physical_offset,stored_by"
+    )?;
+    for Attempt { id, is_single, messages, started, ended, outcome } in attempts {
         let (client, seq, single) = (id.client, id.seq, u8::from(*is_single));
         let (started, ended) = (epoch.of(*started), epoch.of(*ended));
-        write!(lines, "{client},{seq},{single},{started},{ended},")?;
+        write!(lines, "{client},{seq},{messages},{single},{started},{ended},")?;
         match outcome {
             Sent::Acked(place) => {
                 let (queue, offset, physical) = (place.queue.queue_id, place.offset, place.physical_offset);

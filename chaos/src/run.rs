@@ -45,7 +45,7 @@ pub struct Plan {
     pub mix: Mix,
     /// Only faults whose names begin so.
     pub only: String,
-    /// Messages a second that are sent while all is well.
+    /// Messages a second that are sent in requests of their own while all is well; as many more are sent in batches.
     pub rate: u32,
     /// Bytes of a segment.
     pub segment_bytes: u64,
@@ -323,7 +323,7 @@ fn too_little(plan: &Plan, faults: &[Made], acked: &[Micros], ended: Micros) -> 
         from = fault.recovered.unwrap_or(fault.healed);
     }
     count(from, ended);
-    let wanted = plan.rate as usize * usize::try_from(quiet / 1_000_000).unwrap_or(usize::MAX);
+    let wanted = 2 * plan.rate as usize * usize::try_from(quiet / 1_000_000).unwrap_or(usize::MAX);
     if sent * 100 < wanted * LEAST_LOAD {
         invalid.push(format!("{sent} messages were sent in quiet times, of {wanted} that were wanted"));
     }

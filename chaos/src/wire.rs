@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use trireme_client::MessageQueue;
 use trireme_remoting::headers::{PULL_SUBSCRIPTION, PullRequest, PullResponse, SendHeader};
-use trireme_remoting::message::{StoredMessage, StoredMessages};
+use trireme_remoting::message::{BatchItem, StoredMessage, StoredMessages};
 use trireme_remoting::{Client, Frame, RequestCode, response};
 
 /// More than a replica keeps a request that waits for a leader.
@@ -19,6 +19,17 @@ const READABLE_WITHIN: Duration = Duration::from_secs(60);
 pub fn send_request(queue: &MessageQueue, body: impl Into<Bytes>, properties: &str) -> Frame {
     let ext = send_header(queue, properties).to_ext_v2();
     Frame::request(RequestCode::SendMessageV2).with_ext(ext).with_body(body.into())
+}
+
+/// A request to store messages with these bodies side by side, all or none.
+pub fn batch_request(queue: &MessageQueue, bodies: impl Iterator<Item = Bytes>) -> Frame {
+    let mut items = BytesMut::new();
+    for body in bodies {
+        let item = BatchItem { flag: 0, body: &body, properties: "" };
+        item.encode_into(&mut items).expect("bodies of a test are shorter than the longest message");
+    }
+    let ext = SendHeader { batch: Some(true), ..send_header(queue, "") }.to_ext_v2();
+    Frame::request(RequestCode::SendBatchMessage).with_ext(ext).with_body(items.freeze())
 }
 
 /// The header of such a request.

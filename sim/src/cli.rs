@@ -32,7 +32,7 @@ struct Args {
     /// Seconds of faults, in simulated time.
     #[arg(long, default_value_t = 15.0)]
     seconds: f64,
-    /// Messages a second.
+    /// Messages a second in requests of their own; as many more are sent in batches.
     #[arg(long, default_value_t = 200)]
     rate: u32,
     /// Where log lines go.

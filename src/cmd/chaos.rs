@@ -19,14 +19,14 @@ pub struct Args {
     /// How long faults are made.
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
-    /// Which faults: all, kill, power, pause, network, disk, members, failover, damage (of
+    /// Which faults: all, kill, power, pause, clock, network, disk, members, failover, damage (of
     /// files, one at a time) or none.
     #[arg(long, default_value_t = Mix::All)]
     mix: Mix,
     /// Of these, only those whose names begin so, as they are printed; of damage, only of files of such a kind.
     #[arg(long, default_value = "", hide_default_value = true)]
     only: String,
-    /// Messages a second that are sent.
+    /// Messages a second that are sent in requests of their own; as many more are sent in batches.
     #[arg(long, default_value_t = 5_000)]
     rate: u32,
     /// Bytes of a segment.

@@ -90,7 +90,14 @@ impl Load {
                 let started = Instant::now();
                 let sent = producer.send(Message::new(topic.clone(), id.body(padding(seq)))).await;
                 let outcome = outcome::of_producer(sent).unwrap();
-                history.add(Attempt { id, is_single: false, started, ended: Instant::now(), outcome });
+                history.add(Attempt {
+                    id,
+                    is_single: false,
+                    messages: 1,
+                    started,
+                    ended: Instant::now(),
+                    outcome,
+                });
                 tokio::time::sleep(REST).await;
             }
         });
@@ -119,7 +126,14 @@ impl Load {
                     addrs.rotate_left(1);
                 }
                 let outcome = outcome::of_request(queue, answer).unwrap();
-                history.add(Attempt { id, is_single: true, started, ended: Instant::now(), outcome });
+                history.add(Attempt {
+                    id,
+                    is_single: true,
+                    messages: 1,
+                    started,
+                    ended: Instant::now(),
+                    outcome,
+                });
                 tokio::time::sleep(REST).await;
             }
         });

@@ -1,5 +1,7 @@
 //! Whether sends go on: I16.
 
+use std::iter::repeat_n;
+
 use super::Violations;
 use crate::history::{Attempt, Epoch, Micros};
 
@@ -17,10 +19,11 @@ pub struct Window {
 /// Longer than this nothing may be acknowledged to nobody, on the busiest machine.
 const PATIENCE: Micros = 10_000_000;
 
-/// When messages were acknowledged, ascending.
+/// When messages were acknowledged, ascending; each message counts.
 pub fn acknowledgements(attempts: &[Attempt], epoch: Epoch) -> Vec<Micros> {
     let acknowledged = attempts.iter().filter(|attempt| attempt.place().is_some());
-    let mut acked: Vec<Micros> = acknowledged.map(|attempt| epoch.of(attempt.ended)).collect();
+    let each = |attempt: &Attempt| repeat_n(epoch.of(attempt.ended), attempt.messages as usize);
+    let mut acked: Vec<Micros> = acknowledged.flat_map(each).collect();
     acked.sort_unstable();
     acked
 }

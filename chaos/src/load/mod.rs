@@ -42,6 +42,10 @@ const QUEUES: usize = 8;
 const PRODUCERS: u32 = 12;
 /// Senders of single requests, each to some replica as long as it answers, whoever leads.
 const STRAIGHT: u32 = 12;
+/// Senders of requests with many messages each, in the same way.
+const BATCHERS: u32 = 4;
+/// So many.
+const BATCH: u32 = 32;
 /// The topic of delayed messages, and its queue.
 const DELAYED: &str = "chaos-delayed";
 /// Senders of those.
@@ -109,7 +113,8 @@ struct Shared {
 }
 
 impl Load {
-    /// Makes the topics, and starts to send `rate` messages a second to the first of them, and to read them.
+    /// Makes the topics, and starts to send to the first of them, and to read them: `rate` messages a second in
+    /// requests of their own, and as many in batches.
     pub async fn start(new_client: NewClient, group: &Group, rate: u32, seed: u64) -> anyhow::Result<Self> {
         let client = new_client()?;
         make(&client).await?;
@@ -153,6 +158,10 @@ impl Load {
         for _ in 0..STRAIGHT {
             let (sender, to) = next(true, period);
             load.senders.spawn(senders::send_straight(sender, to, shared.queues.clone()));
+        }
+        for _ in 0..BATCHERS {
+            let (sender, to) = next(true, Duration::from_secs(1) * (BATCHERS * BATCH) / rate.max(1));
+            load.senders.spawn(senders::send_batches(sender, to, shared.queues.clone(), BATCH));
         }
         for _ in 0..DELAYED_SENDERS {
             let (sender, to) = next(true, DELAYED_EVERY);
@@ -349,9 +358,9 @@ impl Shared {
 
     fn add(&self, attempt: Attempt) {
         if let Some(place) = attempt.place() {
-            self.acked.fetch_add(1, Ordering::Relaxed);
+            self.acked.fetch_add(attempt.messages as usize, Ordering::Relaxed);
             if let Some(queue) = self.number(&place.queue) {
-                self.ends.lock()[queue].raise(place.offset + 1);
+                self.ends.lock()[queue].raise(place.offset + u64::from(attempt.messages));
             }
         }
         self.attempts.lock().push(attempt);

@@ -12,7 +12,7 @@ use trireme_remoting::{Client, Frame, InvokeError};
 use super::{ANSWER_WITHIN, Shared, TOPIC};
 use crate::history::{Attempt, Id, Outcome};
 use crate::outcome::{self, Told};
-use crate::wire::send_request;
+use crate::wire::{batch_request, send_request};
 
 /// Property and value: a second, five seconds.
 const DELAYS: [&str; 2] = ["DELAY\u{1}1\u{2}", "DELAY\u{1}2\u{2}"];
@@ -26,11 +26,18 @@ pub(super) struct Sender {
     sent: u32,
 }
 
-/// A message that is about to be sent.
+/// What is about to be sent.
 struct Sending {
     id: Id,
-    body: Bytes,
+    messages: u32,
     started: std::time::Instant,
+}
+
+impl Sending {
+    /// The first message's body.
+    fn body(&self) -> Bytes {
+        self.id.body(padding(self.id.seq))
+    }
 }
 
 impl Sender {
@@ -43,27 +50,33 @@ impl Sender {
 
     /// The next one, when it is its time. `None` when the load is over.
     async fn next(&mut self) -> Option<Sending> {
+        self.next_batch(1).await
+    }
+
+    /// The next ones, for one request.
+    async fn next_batch(&mut self, messages: u32) -> Option<Sending> {
         self.ticks.tick().await;
         if self.shared.is_over() {
             return None;
         }
         let id = Id { client: self.number, seq: self.sent };
-        self.sent += 1;
-        Some(Sending { id, body: id.body(padding(id.seq)), started: std::time::Instant::now() })
+        self.sent += messages;
+        Some(Sending { id, messages, started: std::time::Instant::now() })
     }
 
-    fn told(&self, id: Id, started: std::time::Instant, said: Result<Outcome, String>) {
+    fn told(&self, sending: &Sending, said: Result<Outcome, String>) {
         let outcome = self.shared.outcome(said);
+        let Sending { id, messages, started } = *sending;
         let ended = std::time::Instant::now();
-        self.shared.add(Attempt { id, is_single: self.is_single, started, ended, outcome });
+        self.shared.add(Attempt { id, is_single: self.is_single, messages, started, ended, outcome });
     }
 }
 
 /// Sends with a producer of our client.
 pub(super) async fn produce(mut sender: Sender, producer: Producer) {
-    while let Some(Sending { id, body, started }) = sender.next().await {
-        let sent = producer.send(Message::new(TOPIC, body)).await;
-        sender.told(id, started, outcome::of_producer(sent));
+    while let Some(sending) = sender.next().await {
+        let sent = producer.send(Message::new(TOPIC, sending.body())).await;
+        sender.told(&sending, outcome::of_producer(sent));
     }
 }
 
@@ -109,18 +122,36 @@ impl Straight {
 
 /// Sends one request per message, to queues in turn.
 pub(super) async fn send_straight(mut sender: Sender, mut to: Straight, queues: Vec<MessageQueue>) {
-    while let Some(Sending { id, body, started }) = sender.next().await {
-        let queue = &queues[(id.seq as usize + id.client as usize) % queues.len()];
-        let answer = to.ask(send_request(queue, body, "")).await;
-        sender.told(id, started, outcome::of_request(queue, answer));
+    while let Some(sending) = sender.next().await {
+        let Id { client, seq } = sending.id;
+        let queue = &queues[(seq as usize + client as usize) % queues.len()];
+        let answer = to.ask(send_request(queue, sending.body(), "")).await;
+        sender.told(&sending, outcome::of_request(queue, answer));
+    }
+}
+
+/// Sends requests of so many messages each, to queues in turn.
+pub(super) async fn send_batches(
+    mut sender: Sender,
+    mut to: Straight,
+    queues: Vec<MessageQueue>,
+    messages: u32,
+) {
+    while let Some(sending) = sender.next_batch(messages).await {
+        let Id { client, seq } = sending.id;
+        let queue = &queues[((seq / messages) as usize + client as usize) % queues.len()];
+        let bodies = (seq..seq + messages).map(|seq| Id { client, seq }.body(padding(seq)));
+        let answer = to.ask(batch_request(queue, bodies)).await;
+        sender.told(&sending, outcome::of_batch(queue, messages, answer));
     }
 }
 
 /// Sends delayed messages, in the same way.
 pub(super) async fn send_delayed(mut sender: Sender, mut to: Straight, queue: MessageQueue) {
-    while let Some(Sending { id, body, .. }) = sender.next().await {
+    while let Some(sending) = sender.next().await {
+        let id = sending.id;
         let delay = DELAYS[id.seq as usize % DELAYS.len()];
-        let answer = to.ask(send_request(&queue, body, delay)).await;
+        let answer = to.ask(send_request(&queue, sending.body(), delay)).await;
         let told = sender.shared.told(&answer);
         sender.shared.delayed.lock().push((id, told));
     }
