@@ -312,3 +312,17 @@ fn the_effective_configuration_is_a_configuration_file() {
     // Nothing was started.
     assert!(!dir.path().join("store").exists());
 }
+
+/// What a developer types at `trireme dev`: the leader stops in order or is killed, another one leads, it comes back.
+#[test]
+fn what_is_typed_is_done() {
+    let mut dev = Dev::start();
+    for (order, done, times) in [("s", "stopped, it led", 1), ("k", "killed, it led", 2)] {
+        dev.told(order);
+        dev.waits_until_it_says(done, 1);
+        dev.waits_until_it_says(" leads, ", times);
+        dev.waits_until_it_says("started again", times);
+    }
+    dev.told("no such order");
+    dev.waits_until_it_says("or Ctrl-C to stop all", 2);
+}

@@ -1,5 +1,6 @@
 //! A development cluster as its users have it: the binary, started on a directory of its own.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -36,12 +37,23 @@ impl Dev {
         command.stdin(Stdio::piped()).stdout(log);
         let process = command.spawn().expect("the binary was built for this test");
         let dev = Self { process, dir, namesrv: format!("127.0.0.1:{port}") };
+        dev.waits_until_it_says("ready", 1);
+        dev
+    }
+
+    /// Types an order.
+    pub fn told(&mut self, order: &str) {
+        let stdin = self.process.stdin.as_mut().expect("it was started with one");
+        writeln!(stdin, "{order}").expect("it reads what is typed");
+    }
+
+    /// Waits until it has said that so often.
+    pub fn waits_until_it_says(&self, text: &str, times: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while !dev.says().contains("ready") {
-            assert!(Instant::now() < deadline, "no leader after {PATIENCE:?}: {}", dev.says());
+        while self.says().matches(text).count() < times {
+            assert!(Instant::now() < deadline, "no {text:?} within {PATIENCE:?}: {}", self.says());
             std::thread::sleep(Duration::from_millis(20));
         }
-        dev
     }
 
     fn says(&self) -> String {

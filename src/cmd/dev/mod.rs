@@ -76,7 +76,7 @@ struct Cluster {
     replicas: Vec<Replica>,
     statuses: Vec<Option<Status>>,
     client: Client,
-    /// Killed replicas, by index, and when they come back.
+    /// Replicas that were killed or stopped, by index, and when they come back.
     returning: BTreeMap<usize, Instant>,
     /// Per group: the dead leader and when it went, until another leads.
     lost: BTreeMap<String, (u64, &'static str, Instant)>,
@@ -145,6 +145,7 @@ impl Cluster {
         match verb {
             "q" => return false,
             "k" => self.with(chosen.or_else(|| self.leader()), "killed", screen, Replica::kill),
+            "s" => self.with(chosen.or_else(|| self.leader()), "stopped", screen, Replica::stop),
             "f" => self.with(chosen.or_else(|| self.leader()), "frozen", screen, Replica::freeze),
             "t" => self.thaw(screen),
             "" => {}
@@ -170,7 +171,7 @@ impl Cluster {
         if was_leader {
             self.lost.insert(replica.group.clone(), (replica.node, done, Instant::now()));
         }
-        if done == "killed" {
+        if done != "frozen" {
             self.returning.insert(index, Instant::now() + RESTART_AFTER);
         }
         self.statuses[index] = None;
@@ -194,6 +195,10 @@ impl Cluster {
         let due: Vec<usize> =
             self.returning.iter().filter(|(_, at)| **at <= now).map(|(index, _)| *index).collect();
         for index in due {
+            if !self.replicas[index].has_ended()? {
+                // It has much to write down.
+                continue;
+            }
             self.returning.remove(&index);
             self.replicas[index].start()?;
             screen.say(&format!("replica {} started again", self.replicas[index].name()));

@@ -124,6 +124,15 @@ impl Replica {
         Ok(())
     }
 
+    /// SIGTERM: what a service manager does before it starts the replica again. A leader hands over first.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        // A process that stands still would not hear it.
+        if self.frozen {
+            self.thaw()?;
+        }
+        self.signal(rustix::process::Signal::TERM)
+    }
+
     /// SIGSTOP: what a stalled virtual machine looks like.
     pub fn freeze(&mut self) -> anyhow::Result<()> {
         self.signal(rustix::process::Signal::STOP)?;
@@ -153,6 +162,11 @@ impl Replica {
             Some(process) => process.try_wait().context("cannot ask after a replica"),
             None => Ok(None),
         }
+    }
+
+    /// Whether nothing of it runs.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.process.is_none() || self.exited()?.is_some())
     }
 
     pub fn ask_to_stop(&mut self) {

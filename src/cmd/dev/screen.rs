@@ -45,7 +45,8 @@ impl Screen {
 
     pub fn help(&mut self) {
         self.say("type  k  to kill -9 the leader (it comes back after 5 s), k 2 for replica 2 of the list,");
-        self.say("      f  to freeze the leader, t to let it go on, q or Ctrl-C to stop");
+        self.say("      s  to stop it in order (it hands over first, and comes back as well),");
+        self.say("      f  to freeze it, t to let it go on, q or Ctrl-C to stop all");
     }
 
     /// Says something that happened.
