@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -104,8 +105,11 @@ impl Leaving {
         let lives = self.lives.lock().remove(name).unwrap_or_default();
         lives.iter().for_each(|life| life.leave());
         if let Some(file) = file
-            && let Ok(len) = file.metadata().map(|found| found.len())
+            && let Ok(found) = file.metadata()
+            && let len = found.len()
             && SMALL < len
+            // Somebody has given it another name, for a backup say: it is not ours alone.
+            && found.nlink() == 0
         {
             let mut files = self.files.lock();
             files.files.push(Nameless { file, len, lives });
@@ -155,6 +159,21 @@ mod tests {
     use crate::disk::DiskDir;
 
     const LEN: u64 = 64 << 20;
+
+    /// As `cp --link` makes a backup.
+    #[test]
+    fn what_has_another_name_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = DiskDir::open(dir.path().join("log")).unwrap();
+        disk.create("large").unwrap().preallocate(LEN).unwrap();
+        let backup = dir.path().join("backup");
+        fs::hard_link(dir.path().join("log/large"), &backup).unwrap();
+        disk.remove("large").unwrap();
+        assert_eq!(disk.leaving_bytes(), 0);
+        std::thread::sleep(Duration::from_millis(30));
+        disk.free_removed();
+        assert_eq!(fs::metadata(&backup).unwrap().len(), LEN);
+    }
 
     #[test]
     fn a_large_file_goes_bit_by_bit_and_never_under_a_reader() {
