@@ -115,7 +115,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     copy(&store, &pristine).await?;
     let reference = Reference {
         queues: load.queues(),
-        contents: load.stored(&pristine, last, &mut violations)?.contents,
+        contents: load.stored(pristine.as_path().into(), last, &mut violations)?.contents,
         log: Log::read(&pristine, &mut violations)?,
         last,
     };

@@ -28,6 +28,8 @@ const WRONG_BY_AT_MOST: Duration = Duration::from_secs(100 * 60 * 60);
 const SLOWER_BY: Duration = Duration::from_millis(100);
 /// A replica with an older store hears of it within this: when it is connected.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
+/// A new replica has learnt all that the log holds within this, through the network of a run.
+const LEARNS_WITHIN: Duration = Duration::from_secs(120);
 /// So often the lead is asked for; each time something else may come between.
 const ASKS: usize = 3;
 
@@ -522,7 +524,7 @@ impl Fault {
                 start(cluster, lives, &[leader])?;
             }
         }
-        let most = Instant::now() + RECOVERS_WITHIN;
+        let most = Instant::now() + LEARNS_WITHIN;
         let mut is_replaced = ask_to_replace(cluster, at, old).await;
         while !is_replaced && Instant::now() < most {
             sleep(Duration::from_millis(100)).await;

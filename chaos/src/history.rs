@@ -112,6 +112,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// One message in one request that was sent once, and whose outcome is known just now.
+    pub fn once(id: Id, started: Instant, outcome: Outcome) -> Self {
+        Self { id, is_single: true, messages: 1, started, ended: Instant::now(), outcome }
+    }
+
     /// Its messages.
     pub fn ids(&self) -> impl Iterator<Item = Id> + use<> {
         let Self { id, messages, .. } = *self;

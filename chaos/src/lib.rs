@@ -21,6 +21,7 @@ pub mod watch;
 pub mod wire;
 pub mod world;
 
+mod archive;
 mod chart;
 mod mutate;
 mod report;

@@ -74,7 +74,13 @@ fn report(plan: &Plan, outcome: &Outcome) -> String {
     for skipped in &outcome.skipped {
         let _ = writeln!(text, "- skipped, since it cannot be done here: {skipped}");
     }
-    let _ = writeln!(text, "- {} entries, {} segments filled", outcome.entries, outcome.segments);
+    let _ = writeln!(
+        text,
+        "- {} entries; {} MiB of the log were trimmed, {} filled segments are left",
+        outcome.entries,
+        outcome.trimmed_bytes >> 20,
+        outcome.segments
+    );
     let (probes, positions) = (outcome.probes, outcome.positions);
     let _ = writeln!(text, "- ends of queues told {probes} times, positions of the group {positions} times");
     let (replays, members) = outcome.ordered;

@@ -1,7 +1,7 @@
 //! One run: a world, load, faults, and the verdict.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -9,8 +9,9 @@ use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
+use crate::archive::Archive;
 use crate::check::Violations;
-use crate::check::logs::{self, Log, Stored};
+use crate::check::logs::{self, Log, Stored, Whole};
 use crate::check::messages::{self, Summary};
 use crate::check::progress::{self, Window};
 use crate::fault::{self, Lives, Made, RECOVERS_WITHIN};
@@ -31,6 +32,12 @@ const DRAINS_WITHIN: Duration = Duration::from_secs(60);
 const IMPATIENCE: Duration = Duration::from_secs(10);
 /// Of what was wanted in the times without a fault, so many percent must have been sent, or the run shows too little.
 const LEAST_LOAD: usize = 50;
+/// Whoever consumes is never so far behind: of a group in order, a member that goes is missed for a minute.
+const CONSUMED_WITHIN: Duration = Duration::from_secs(120);
+/// What a message takes in the log, on average.
+const MESSAGE_BYTES: u64 = 700;
+/// In the directory of a run: segments of the log that replicas may have let go of.
+pub const ARCHIVE: &str = "archive";
 /// For each replica's disk. Its blocks are taken when they are written.
 const DISK_BYTES: u64 = 16 << 30;
 
@@ -114,8 +121,16 @@ pub struct Outcome {
     pub latest_ms: i64,
     /// Entries that all replicas have.
     pub entries: u64,
-    /// Segments that were filled.
+    /// Segments that were filled, of those that are still there.
     pub segments: usize,
+    /// Bytes of the log that the replicas let go of meanwhile, since they were old.
+    #[serde(default)]
+    pub trimmed_bytes: u64,
+}
+
+/// What is written in a time in which whoever consumes must have what was written before.
+fn kept_bytes(plan: &Plan) -> u64 {
+    (2 * u64::from(plan.rate) * MESSAGE_BYTES * CONSUMED_WITHIN.as_secs()).max(8 * plan.segment_bytes)
 }
 
 /// Makes a run. Errors: it could not be made, or not be looked at.
@@ -127,7 +142,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         file_system: FileSystem::Ext4,
         segment_bytes: plan.segment_bytes,
         seed: plan.seed,
-        args: Vec::new(),
+        args: vec!["--retention-bytes".to_owned(), kept_bytes(plan).to_string()],
         clocks: plan.mix.has_clocks(),
     };
     let mut cluster = Cluster::start(options).await?;
@@ -135,6 +150,8 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     let epoch = Epoch::now();
     let mut load = Load::start(cluster.new_client(), &cluster.group, plan.rate, plan.seed).await?;
     let watch = Watch::start(&cluster.group, Runs::new(REPLICAS));
+    let stores = (0..REPLICAS).map(|at| cluster.store(at)).collect();
+    let archive = Archive::start(&plan.dir.join(ARCHIVE), &cluster.group, stores, plan.segment_bytes)?;
     sleep(WARM_UP).await;
 
     let mut random = StdRng::seed_from_u64(plan.seed);
@@ -176,7 +193,12 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
                 made.what
             ));
         }
+        let is_proved = made.proof.is_ok();
         faults.push(made);
+        if !is_proved {
+            // The run says nothing any more; and what is not as it should be now makes another fault of the next one.
+            break;
+        }
     }
     let ended = epoch.micros();
     load.stop_sending().await;
@@ -195,6 +217,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     };
     load.drain(drains).await;
     load.stop_reading().await;
+    let archive = archive.finish().await;
     violations.append(watch.finish().await);
     all_run(&mut cluster, &Nobody, &mut violations)?;
     for replica in &mut cluster.replicas {
@@ -204,7 +227,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
     tell("reading the logs of all replicas");
     let logs: Vec<Log> = (0..REPLICAS).map(|at| read_log(&cluster, at, &mut violations)).collect();
     logs::same(&logs, entries, &mut violations);
-    let stored = stored(&cluster, &load, entries, &mut violations);
+    let stored = stored(&cluster, &archive, &load, entries, &mut violations);
     let Taken { attempts, violations: told, probes, positions, metadata, ordered, retried, late } =
         load.finish(&stored, !faults.iter().any(|fault| fault.clocks));
     violations.append(told);
@@ -243,6 +266,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(&str)) -> anyhow::Result<Outcome> {
         latest_ms: late.last().copied().unwrap_or_default(),
         entries,
         segments: logs[0].sealed_segments(),
+        trimmed_bytes: logs.iter().map(Log::start).max().unwrap_or(0),
     };
     report::write(plan, &outcome, &attempts, epoch)?;
     Ok(outcome)
@@ -264,9 +288,10 @@ fn read_log(cluster: &Cluster, at: usize, violations: &mut Violations) -> Log {
 }
 
 /// What is stored: of the first replica whose log can be read.
-fn stored(cluster: &Cluster, load: &Load, up_to: u64, violations: &mut Violations) -> Stored {
+fn stored(cluster: &Cluster, archive: &Path, load: &Load, up_to: u64, violations: &mut Violations) -> Stored {
     for at in 0..REPLICAS {
-        match load.stored(&cluster.store(at), up_to, violations) {
+        let log = Whole { store: &cluster.store(at), archive: Some(archive) };
+        match load.stored(log, up_to, violations) {
             Ok(stored) => return stored,
             Err(error) => {
                 violations.add(format!("I15: the messages of replica {} cannot be read: {error:#}", at + 1));

@@ -337,7 +337,7 @@ impl Scene<'_> {
         let mut summary = Summary::default();
         if let Some((load, entries)) = done {
             logs::same(&logs, entries, &mut violations);
-            match load.stored(&stores[0], entries, &mut violations) {
+            match load.stored(stores[0].as_path().into(), entries, &mut violations) {
                 Ok(stored) => {
                     let taken = load.finish(&stored, !self.clocks_jumped);
                     violations.append(taken.violations);

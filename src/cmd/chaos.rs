@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use trireme_chaos::damage;
 use trireme_chaos::mix::Mix;
-use trireme_chaos::run::{Plan, Verdict, run};
+use trireme_chaos::run::{ARCHIVE, Plan, Verdict, run};
 use trireme_chaos::sum::sum;
 use trireme_chaos::world::Impossible;
 
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, default_value_t = 5_000)]
     rate: u32,
     /// Bytes of a segment.
-    #[arg(long, default_value_t = 64 << 20)]
+    #[arg(long, default_value_t = 8 << 20)]
     segment_bytes: u64,
     /// Where the report, the history, logs and stores go. Stores are removed when all is well.
     #[arg(long, default_value = "chaos-out")]
@@ -142,11 +142,9 @@ async fn run_damage(plan: &Plan, keep: bool, tell: impl Fn(&str)) -> anyhow::Res
 }
 
 fn remove_disks(dir: &Path) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|kind| kind == "ext4") {
-            std::fs::remove_file(path)?;
-        }
+    trireme_chaos::world::remove_images(dir)?;
+    match std::fs::remove_dir_all(dir.join(ARCHIVE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
-    Ok(())
 }

@@ -193,7 +193,7 @@ impl Waiting {
             let (client, queue, started) = (client.clone(), queue.clone(), Instant::now());
             tokio::spawn(async move {
                 let outcome = outcome::of_request(&queue, wire::ask(&client, addr, request).await).unwrap();
-                Attempt { id, is_single: true, messages: 1, started, ended: Instant::now(), outcome }
+                Attempt::once(id, started, outcome)
             })
         });
         let sends: Vec<_> = sends.collect();
@@ -302,7 +302,7 @@ async fn until_refused(
         let said =
             answer.as_ref().ok().map(|answer| (answer.code, answer.remark.clone().unwrap_or_default()));
         let outcome = outcome::of_request(queue, answer).unwrap();
-        history.add(Attempt { id, is_single: true, messages: 1, started, ended: Instant::now(), outcome });
+        history.add(Attempt::once(id, started, outcome));
         if let Some((response::SERVICE_NOT_AVAILABLE, words)) = said {
             return words;
         }

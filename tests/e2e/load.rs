@@ -90,14 +90,7 @@ impl Load {
                 let started = Instant::now();
                 let sent = producer.send(Message::new(topic.clone(), id.body(padding(seq)))).await;
                 let outcome = outcome::of_producer(sent).unwrap();
-                history.add(Attempt {
-                    id,
-                    is_single: false,
-                    messages: 1,
-                    started,
-                    ended: Instant::now(),
-                    outcome,
-                });
+                history.add(Attempt { is_single: false, ..Attempt::once(id, started, outcome) });
                 tokio::time::sleep(REST).await;
             }
         });
@@ -126,14 +119,7 @@ impl Load {
                     addrs.rotate_left(1);
                 }
                 let outcome = outcome::of_request(queue, answer).unwrap();
-                history.add(Attempt {
-                    id,
-                    is_single: true,
-                    messages: 1,
-                    started,
-                    ended: Instant::now(),
-                    outcome,
-                });
+                history.add(Attempt::once(id, started, outcome));
                 tokio::time::sleep(REST).await;
             }
         });

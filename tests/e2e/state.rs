@@ -94,7 +94,7 @@ async fn delayed_messages() {
         let started = Instant::now();
         let answer = wire::ask(&cluster.remote, cluster.replicas[leader].addr, request).await;
         let outcome = outcome::of_request(&queue("later", i32::try_from(seq % 2).unwrap()), answer).unwrap();
-        attempts.push(Attempt { id, is_single: true, messages: 1, started, ended: Instant::now(), outcome });
+        attempts.push(Attempt::once(id, started, outcome));
         tokio::time::sleep(Duration::from_millis(15)).await;
     }
     cluster.restart(killed.expect("sending takes longer than that"));

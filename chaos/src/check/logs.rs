@@ -61,10 +61,16 @@ impl Log {
         Ok(Self { frames })
     }
 
-    /// The part up to an entry.
-    pub fn up_to(&self, index: u64) -> &[Header] {
+    /// The physical offset of its first frame.
+    pub fn start(&self) -> u64 {
+        self.frames.first().map_or(0, |header| header.physical_offset)
+    }
+
+    /// The part from a physical offset on, up to an entry.
+    fn from(&self, start: u64, index: u64) -> &[Header] {
+        let start = self.frames.partition_point(|header| header.physical_offset < start);
         let end = self.frames.partition_point(|header| header.id.index <= index);
-        &self.frames[..end]
+        &self.frames[start.min(end)..end]
     }
 
     /// The term of the entry that a physical offset is in. `None` if there is no such place.
@@ -84,11 +90,13 @@ impl Log {
     }
 }
 
-/// That the logs of all replicas are the same up to an entry.
+/// That the logs of all replicas are the same up to an entry, from where the last one begins: each lets go of what is old
+/// by itself.
 pub fn same(logs: &[Log], index: u64, violations: &mut Violations) {
     let Some((first, others)) = logs.split_first() else { return };
+    let start = logs.iter().map(Log::start).max().unwrap_or(0);
     for (number, log) in (2..).zip(others) {
-        let (ours, theirs) = (first.up_to(index), log.up_to(index));
+        let (ours, theirs) = (first.from(start, index), log.from(start, index));
         if log.last_index() < index {
             violations.add(format!("I15: replica {number} has {} entries of {index}", log.last_index()));
         }
@@ -133,10 +141,25 @@ pub struct Delays {
     pub delivered: Vec<(Id, i64)>,
 }
 
-/// What the log of the store at `path` has of what is wanted, up to an entry. Checks that offsets are dense, and that one
-/// replica stored all messages of a term.
+/// Where the whole of a log is to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<'a> {
+    /// The store of a replica.
+    pub store: &'a Path,
+    /// Copies of the segments that it has no more.
+    pub archive: Option<&'a Path>,
+}
+
+impl<'a> From<&'a Path> for Whole<'a> {
+    fn from(store: &'a Path) -> Self {
+        Self { store, archive: None }
+    }
+}
+
+/// What a log has of what is wanted, up to an entry. Checks that offsets are dense, and that one replica stored all messages of
+/// a term.
 pub fn stored(
-    path: &Path,
+    whole: Whole<'_>,
     wanted: Wanted<'_>,
     up_to: u64,
     violations: &mut Violations,
@@ -148,7 +171,7 @@ pub fn stored(
         ..Stored::default()
     };
     let mut leaders: BTreeMap<u64, SocketAddr> = BTreeMap::new();
-    each_message(path, up_to, |header, stored, message| {
+    each_message(whole, up_to, |header, stored, message| {
         let leader = *leaders.entry(header.id.term).or_insert(message.store_host);
         if leader != message.store_host {
             let other = message.store_host;
@@ -190,13 +213,23 @@ pub fn stored(
 
 /// Shows each message of a log, up to an entry.
 fn each_message(
-    path: &Path,
+    Whole { store, archive }: Whole<'_>,
     up_to: u64,
     mut show: impl FnMut(&Header, &entry::Stored, &StoredMessage<'_>),
 ) -> anyhow::Result<()> {
-    let dir = DiskDir::open_to_inspect(path.join("commitlog"))?;
-    for base in inspect::segments(&dir)? {
-        let mut items = inspect::items(&dir, base, segment_bytes(&dir)?)?;
+    let store = DiskDir::open_to_inspect(store.join("commitlog"))?;
+    let segment_bytes = segment_bytes(&store)?;
+    let mut segments: Vec<(u64, &DiskDir)> =
+        inspect::segments(&store)?.into_iter().map(|base| (base, &store)).collect();
+    let first = segments.first().map_or(0, |(base, _)| *base);
+    let archive = archive.map(DiskDir::open_to_inspect).transpose()?;
+    if let Some(archive) = &archive {
+        let gone = inspect::segments(archive)?.into_iter().filter(|base| *base < first);
+        segments.splice(..0, gone.map(|base| (base, archive)));
+    }
+    for ((base, dir), expected) in segments.into_iter().zip((0..).step_by(segment_bytes as usize)) {
+        ensure!(base == expected, "the segment at {expected} is nowhere, the next one is at {base}");
+        let mut items = inspect::items(dir, base, segment_bytes)?;
         while let Some(item) = items.next() {
             let Item::Frame(header) = item? else { continue };
             if frame_kind(header.kind) != Some(FrameKind::Proposal) || up_to < header.id.index {
@@ -239,4 +272,40 @@ fn segment_bytes(dir: &DiskDir) -> anyhow::Result<u64> {
     let Some((_, mark)) = newest else { bail!("the log has no mark that can be read") };
     ensure!(mark.segment_bytes > 0, "the log's mark names no segment size");
     Ok(mark.segment_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_commitlog::LogId;
+
+    use super::*;
+
+    /// Frames of 100 bytes, from the entry `first` on, with these checksums.
+    fn log(first: u64, crcs: &[u32]) -> Log {
+        let frame = |(index, crc): (u64, &u32)| Header {
+            kind: 1,
+            length: 60,
+            crc: *crc,
+            id: LogId { term: 1, index },
+            physical_offset: 100 * index,
+        };
+        Log { frames: (first..).zip(crcs).map(frame).collect() }
+    }
+
+    fn broken(logs: &[Log], index: u64) -> Vec<String> {
+        let mut violations = Violations::default();
+        same(logs, index, &mut violations);
+        violations.told.iter().map(|told| told[..2].to_owned()).collect()
+    }
+
+    /// Replicas let go of what is old each by itself; what all of them have must be the same.
+    #[test]
+    fn logs_are_compared_where_all_have_them() {
+        let none: [&str; 0] = [];
+        assert_eq!(broken(&[log(0, &[1, 2, 3, 4]), log(2, &[3, 4]), log(1, &[2, 3, 4])], 3), none);
+        assert_eq!(broken(&[log(0, &[1, 2, 3, 4]), log(1, &[2, 3, 5])], 2), none, "not committed");
+        assert_eq!(broken(&[log(0, &[1, 2, 3, 4]), log(1, &[2, 7, 4])], 3), ["I3"]);
+        assert_eq!(broken(&[log(2, &[3, 4]), log(0, &[1, 2, 9, 4])], 3), ["I3"]);
+        assert_eq!(broken(&[log(0, &[1, 2, 3, 4]), log(1, &[2, 3])], 3), ["I1", "I1"], "one is shorter");
+    }
 }

@@ -1,7 +1,6 @@
 //! Clients that go on whatever happens, and take down what they are told.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,7 +19,7 @@ use trireme_remoting::{Frame, RequestCode, response};
 use self::senders::{Sender, Straight};
 use crate::check::Violations;
 use crate::check::delays;
-use crate::check::logs::{self, Contents, Stored, Wanted};
+use crate::check::logs::{self, Contents, Stored, Wanted, Whole};
 use crate::check::reads::{Consumed, Floor, Pulled};
 use crate::check::retries::MOST;
 use crate::group::Group;
@@ -286,11 +285,11 @@ impl Load {
         self.client.shutdown();
     }
 
-    /// What the log of the store at `path` holds of it, up to an entry.
-    pub fn stored(&self, path: &Path, up_to: u64, violations: &mut Violations) -> anyhow::Result<Stored> {
+    /// What a log holds of it, up to an entry.
+    pub fn stored(&self, log: Whole<'_>, up_to: u64, violations: &mut Violations) -> anyhow::Result<Stored> {
         let queues = self.queues();
         let wanted = Wanted { queues: &queues, delayed: DELAYED, gives_back: retries::GROUP };
-        logs::stored(path, wanted, up_to, violations)
+        logs::stored(log, wanted, up_to, violations)
     }
 
     /// Checks what readers were given, and returns all that was taken down. `clocks_were_right`: always.

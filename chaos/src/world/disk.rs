@@ -34,6 +34,18 @@ impl FileSystem {
     }
 }
 
+/// Removes the files that hold file systems from the directory of a run that is over.
+pub fn remove_images(dir: &Path) -> anyhow::Result<()> {
+    let kinds = [FileSystem::Ext4, FileSystem::Btrfs].map(FileSystem::name);
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kinds.iter().any(|name| kind == *name)) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// A file system in a file. Its mount is seen by this process and those that it starts, and goes with them.
 pub struct Disk {
     file_system: FileSystem,

@@ -16,7 +16,7 @@ use tokio::process::Command;
 
 pub use clock::{Clock, can_be_wrong};
 pub use cluster::{CLIENT, Cluster, GROUP, NAMESRVS, Options, REPLICAS, Replica};
-pub use disk::{Canary, Disk, FileSystem};
+pub use disk::{Canary, Disk, FileSystem, remove_images};
 pub use network::{HostNo, Link, Network, addr};
 pub use process::{Process, Tracer, freeze};
 pub use status::Status;

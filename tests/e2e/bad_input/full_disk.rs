@@ -42,14 +42,7 @@ impl<'a> Sender<'a> {
         };
         let outcome = outcome::of_request(&self.queue, answer).unwrap();
         let is_acked = matches!(outcome, Outcome::Acked(_));
-        self.attempts.push(Attempt {
-            id,
-            is_single: true,
-            messages: 1,
-            started,
-            ended: Instant::now(),
-            outcome,
-        });
+        self.attempts.push(Attempt::once(id, started, outcome));
         if is_acked { Ok(()) } else { Err(said) }
     }
 
