@@ -323,6 +323,6 @@ fn what_is_typed_is_done() {
         dev.waits_until_it_says(" leads, ", times);
         dev.waits_until_it_says("started again", times);
     }
-    dev.told("no such order");
+    dev.told("what");
     dev.waits_until_it_says("or Ctrl-C to stop all", 2);
 }
