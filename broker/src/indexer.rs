@@ -18,6 +18,8 @@ use crate::replica::Shared;
 
 /// Bytes of the log read at a time.
 const READ_BYTES: u64 = 4 * 1024 * 1024;
+/// When what is applied is not in the log yet.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// After a failure.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -71,7 +73,13 @@ pub async fn run(shared: Arc<Shared>) {
             None => {
                 // After a checkpoint was installed the log starts later.
                 let first = shared.node.log().trimmed().map_or(0, |id| id.index + 1);
-                step(&shared, next.max(first), up_to).await
+                let from = next.max(first);
+                let reached = step(&shared, from, up_to).await;
+                if reached.as_ref().is_ok_and(|reached| *reached == from && from < up_to) {
+                    // A checkpoint is installed, and where the log starts is only just being written down.
+                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                }
+                reached
             }
         };
         match reached {
