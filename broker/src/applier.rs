@@ -6,25 +6,22 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::RwLock;
 use trireme_raft::LogId;
 use trireme_raft::peers::Peers;
 use trireme_raft::proposal::Outcome;
-use trireme_raft::state_machine::{Applied, Carries, RestoreError, StateMachine};
+use trireme_raft::state_machine::{Applied, Carries, NotYet, RestoreError, StateMachine};
 use trireme_remoting::message::StoredMessage;
 
 use crate::codec;
 use crate::command::Command;
-use crate::entry::{Entry, Stored};
+use crate::entry::Entry;
 use crate::features::pull::Parked;
+use crate::queues::Error;
 use crate::queues::consume::{ConsumeQueues, Position, QueueId};
 use crate::saver::{Copies, Saver};
 use crate::state::{self, State};
-
-/// How long to wait before a ConsumeQueue is tried again that could not be written.
-const RETRY_EVERY: Duration = Duration::from_millis(50);
 
 /// The broker's state machine.
 pub struct Applier {
@@ -41,6 +38,17 @@ pub struct Applier {
     /// Deleted topics whose queues still have their files, and the entries that deleted them: a restart may go on
     /// from before such an entry, and would rebuild from the log what is missing.
     deleted: Vec<(LogId, u32)>,
+    /// The entry that is to be applied next, if a part of it is.
+    begun: Option<Begun>,
+}
+
+/// How far an entry is applied.
+struct Begun {
+    outcome: Outcome,
+    /// So many messages are, behind all commands.
+    messages: usize,
+    /// Where the last one lies that has a topic.
+    last: Option<u32>,
 }
 
 /// A checkpoint: what the state is made of, and how far each queue had come.
@@ -71,7 +79,15 @@ impl Applier {
             saver.saved(saved);
         }
         let (grown, deleted) = (HashSet::new(), Vec::new());
-        Self { state, queues, parked, saver, peers, saved, grown, deleted, unsaved: 0 }
+        Self { state, queues, parked, saver, peers, saved, grown, deleted, unsaved: 0, begun: None }
+    }
+
+    fn begin(&mut self, applied: &Applied, entry: &Entry) -> Begun {
+        let mut outcome = Outcome { physical_offset: applied.physical_offset, refusals: Vec::new() };
+        if !entry.commands.is_empty() {
+            self.commands(applied.log_id, entry, &mut outcome);
+        }
+        Begun { outcome, messages: 0, last: None }
     }
 
     fn commands(&mut self, log_id: LogId, entry: &Entry, outcome: &mut Outcome) {
@@ -101,40 +117,30 @@ impl Applier {
         });
     }
 
-    fn messages(&mut self, entry: &Entry, payload_offset: u64) {
-        let mut last = None;
+    /// Goes on from where it has `begun`.
+    fn messages(&mut self, entry: &Entry, payload_offset: u64, begun: &mut Begun) -> Result<(), Error> {
         {
             let state = self.state.clone();
             let state = state.read();
-            for stored in entry.stored() {
+            for stored in entry.stored().skip(begun.messages) {
                 let stored = stored.expect("the entry's checksum was right, so its writer made it so");
-                if state.topics.name(stored.queue.topic_id).is_none() {
-                    // Deleted between the message's check and here: it goes with its topic.
-                    continue;
+                // A message whose topic was deleted between its check and here goes with its topic.
+                if state.topics.name(stored.queue.topic_id).is_some() {
+                    self.queues.append(stored.queue, stored.queue_offset, stored.unit(payload_offset))?;
+                    self.grown.insert(stored.queue);
+                    begun.last = Some(stored.at);
                 }
-                self.queue(&stored, payload_offset);
-                last = Some(stored.at);
+                begun.messages += 1;
             }
         }
         // Store times do not go back within an entry, so the last message has the latest.
-        let last = last.map(|at| StoredMessage::parse(&entry.messages[at as usize..]));
+        let last = begun.last.map(|at| StoredMessage::parse(&entry.messages[at as usize..]));
         if let Some(Ok(message)) = last {
             let mut state = self.state.write();
             let latest = &mut state.general.last_store_timestamp;
             *latest = (*latest).max(message.store_timestamp);
         }
-    }
-
-    fn queue(&mut self, stored: &Stored, payload_offset: u64) {
-        let unit = stored.unit(payload_offset);
-        // A committed message must be applied, so a disk that cannot take the queue's tail now is waited
-        // for; nothing behind it is applied meanwhile, and nothing is lost.
-        while let Err(error) = self.queues.append(stored.queue, stored.queue_offset, unit) {
-            tracing::error!(queue = %stored.queue, %error, "a ConsumeQueue cannot be written; waiting");
-            // Others go on meanwhile, on another thread.
-            tokio::task::block_in_place(|| std::thread::sleep(RETRY_EVERY));
-        }
-        self.grown.insert(stored.queue);
+        Ok(())
     }
 }
 
@@ -167,24 +173,28 @@ impl StateMachine for Applier {
         self.saved
     }
 
-    fn apply(&mut self, applied: &Applied) -> Outcome {
-        let mut outcome = Outcome { physical_offset: applied.physical_offset, refusals: Vec::new() };
+    fn apply(&mut self, applied: &Applied) -> Result<Outcome, NotYet> {
         if applied.carries == Carries::Nothing {
             self.saver.whole(applied.log_id);
-            return outcome;
+            return Ok(Outcome { physical_offset: applied.physical_offset, refusals: Vec::new() });
         }
         self.saver.changing();
         let entry = Entry::parse(&applied.payload).unwrap_or_else(|error| {
             // Skipping it would make this replica differ from the others for ever.
             panic!("entry {:?} at {} cannot be applied: {error}", applied.log_id, applied.physical_offset)
         });
-        if !entry.commands.is_empty() {
-            self.commands(applied.log_id, &entry, &mut outcome);
+        let is_new = self.begun.is_none();
+        let mut begun = self.begun.take().unwrap_or_else(|| self.begin(applied, &entry));
+        if let Err(error) = self.messages(&entry, applied.physical_offset, &mut begun) {
+            if is_new {
+                tracing::error!(log_id = %applied.log_id, %error, "a ConsumeQueue cannot be written; waiting");
+            }
+            self.begun = Some(begun);
+            return Err(NotYet);
         }
-        self.messages(&entry, applied.physical_offset);
         self.unsaved += applied.payload.len() as u64;
         self.saver.whole(applied.log_id);
-        outcome
+        Ok(begun.outcome)
     }
 
     fn applied(&mut self, applied: LogId) {
@@ -224,6 +234,7 @@ impl StateMachine for Applier {
             codec::decode("checkpoint", checkpoint).map_err(|error| refused(error.to_string()))?;
         let state = State::restore(&checkpoint.parts).map_err(|error| refused(error.to_string()))?;
         self.saver.changing();
+        self.begun = None;
         // The messages before the checkpoint are not here, so each queue starts where it had come to.
         self.queues.reset().map_err(|error| refused(error.to_string()))?;
         self.deleted.clear();
@@ -253,6 +264,7 @@ mod tests {
 
     use super::*;
     use crate::entry::{self, EntryBuilder, plain_fields};
+    use crate::features::delay::AdvanceDelay;
     use crate::features::topics::DeleteTopic;
     use crate::queues::consume::Options;
     use crate::queues::keys::MessageKeys;
@@ -299,12 +311,44 @@ mod tests {
         let mut applier =
             Applier::new(state, queues.clone(), Parked::new(), saver.clone(), Arc::default(), None);
         assert_eq!(saver.at(), None, "nothing is applied yet");
-        applier.apply(&one);
+        applier.apply(&one).unwrap();
         assert_eq!(saver.at(), Some(one.log_id));
         let applied = catch_unwind(AssertUnwindSafe(|| applier.apply(&torn)));
         assert!(applied.is_err(), "a queue offset that is not the next one stops the replica");
         assert_eq!(queues.positions()[0].next_queue_offset, 2, "half of it is applied");
         assert_eq!(saver.at(), None);
+    }
+
+    /// A queue that cannot be written holds up its entry, which is then applied from there on: nothing of it twice.
+    #[test]
+    fn what_a_disk_refuses_is_applied_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new("c", "g");
+        let topic_id = state.topics.get("BenchmarkTest").unwrap().id;
+        let options = Options { spill_units: 2, ..Options::STANDARD };
+        let queues = ConsumeQueues::open(dir.path(), options, &[], 0).unwrap().queues;
+        let in_its_way = dir.path().join(topic_id.to_string());
+        std::fs::write(&in_its_way, b"").unwrap();
+        let saver = Saver::new();
+        let mut builder = EntryBuilder::new(1024);
+        builder.command(Command::AdvanceDelay(AdvanceDelay { queue_id: 0, from: 0, next: 1 }));
+        let fields = plain_fields("BenchmarkTest", b"x");
+        for _ in 0..5 {
+            builder.message(topic_id, 0, MessageKeys::default(), &fields).unwrap();
+        }
+        let stored = applied(builder, 1, &[0, 1, 2, 3, 4]);
+        let next = || queues.positions()[0].next_queue_offset;
+        let state = Arc::new(RwLock::new(state));
+        let mut applier =
+            Applier::new(state, queues.clone(), Parked::new(), saver.clone(), Arc::default(), None);
+        for _ in 0..3 {
+            assert_eq!(applier.apply(&stored), Err(NotYet));
+            assert_eq!((next(), saver.at()), (2, None), "nothing is saved of an entry that is half applied");
+        }
+        std::fs::remove_file(&in_its_way).unwrap();
+        let outcome = applier.apply(&stored).unwrap();
+        assert_eq!((next(), saver.at()), (5, Some(stored.log_id)));
+        assert!(outcome.refusals.is_empty(), "a level that has moved on does not do so from there again");
     }
 
     /// A restart goes on from what is saved; if that still knows a deleted topic, its queues must be there, or
@@ -322,12 +366,12 @@ mod tests {
         let state = Arc::new(RwLock::new(state));
         let mut applier =
             Applier::new(state.clone(), queues.clone(), Parked::new(), saver.clone(), Arc::default(), None);
-        applier.apply(&stored);
+        applier.apply(&stored).unwrap();
         queues.flush().unwrap();
         saver.saved(stored.log_id);
         let has_files = || std::fs::read_dir(dir.path()).unwrap().count() > 0;
         assert!(has_files());
-        applier.apply(&deleted);
+        applier.apply(&deleted).unwrap();
         applier.applied(deleted.log_id);
         assert!(has_files(), "what is saved knows the topic");
         assert!(positions(&state.read(), &queues).is_empty(), "what is saved from now on does not");

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -19,6 +20,9 @@ use crate::state_machine::{Applied, Carries, StateMachine};
 use crate::types::{RaftLogId, SnapshotMeta, StoredMembership, TypeConfig, from_raft, to_raft};
 
 type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, Checkpoint>;
+
+/// Before an entry is tried again that could not be applied to its end.
+const RETRY_EVERY: Duration = Duration::from_millis(50);
 
 /// Drives the broker's state machine from openraft's apply task.
 ///
@@ -123,7 +127,14 @@ impl Adapter {
             payload: frame.payload(),
             carries,
         };
-        Ok(self.machine.apply(&applied))
+        // A committed entry must be applied, so a disk that takes nothing is waited for; nothing behind the entry is
+        // applied meanwhile, and nothing is lost.
+        loop {
+            if let Ok(outcome) = self.machine.apply(&applied) {
+                return Ok(outcome);
+            }
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
     }
 
     /// The state as of the entry before the segment that starts at `physical_offset`.

@@ -28,20 +28,25 @@ pub enum Carries {
     Nothing,
 }
 
+/// An entry that cannot be applied to its end at the moment: the disk takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotYet;
+
 /// Replicated state: driven by the log and by nothing else.
 ///
 /// Every replica calls `apply` with the same entries in the same order; the state after an entry must
-/// be equal on all of them. So an implementation reads no clock, draws no randomness, does no I/O that
-/// can fail, and does not wait.
+/// be equal on all of them. So an implementation reads no clock, draws no randomness, does no I/O whose
+/// failure would show in the state, and does not wait.
 ///
-/// Calls come from one task. `apply` is called with consecutive indexes, each once per run of the
-/// process; after a restart, again from the first index above [`StateMachine::saved`].
+/// Calls come from one task. `apply` is called with consecutive indexes, each until it is done once per run of
+/// the process; after a restart, again from the first index above [`StateMachine::saved`].
 pub trait StateMachine: Send + Sync + 'static {
     /// The log id up to which this state survives a restart. Asked once, before the first `apply`.
     fn saved(&self) -> Option<LogId>;
 
-    /// Changes the state by one entry and says what the proposer shall hear.
-    fn apply(&mut self, entry: &Applied) -> Outcome;
+    /// Changes the state by one entry and says what the proposer shall hear. Or stops half-way, and is called with the same
+    /// entry again some time later: then it does the rest.
+    fn apply(&mut self, entry: &Applied) -> Result<Outcome, NotYet>;
 
     /// Called after a run of `apply` calls, before more input is waited for: the place to wake readers
     /// once for many entries. `applied` is the last one.

@@ -39,7 +39,7 @@ use crate::flusher::Flusher;
 use crate::lease::{Lease, leases};
 use crate::log_store::LogStore;
 use crate::proposal::Outcome;
-use crate::state_machine::{Applied, RestoreError, StateMachine};
+use crate::state_machine::{Applied, NotYet, RestoreError, StateMachine};
 use crate::store::Store;
 use crate::types::{RaftLogId, SnapshotMeta, StoredMembership, TypeConfig, Vote, from_raft, to_raft};
 
@@ -113,8 +113,8 @@ impl StateMachine for Nothing {
         None
     }
 
-    fn apply(&mut self, _: &Applied) -> Outcome {
-        Outcome::default()
+    fn apply(&mut self, _: &Applied) -> Result<Outcome, NotYet> {
+        Ok(Outcome::default())
     }
 
     fn applied(&mut self, _: LogId) {}

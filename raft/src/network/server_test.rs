@@ -22,7 +22,7 @@ use crate::entry::kind;
 use crate::node::{Node, Progress, Store};
 use crate::peers::{NEWEST_VERSION, OLDEST_VERSION, Witnessed};
 use crate::proposal::Outcome;
-use crate::state_machine::{Applied, RestoreError, StateMachine};
+use crate::state_machine::{Applied, NotYet, RestoreError, StateMachine};
 use crate::types::StoredMembership;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,8 +35,8 @@ impl StateMachine for Nothing {
         None
     }
 
-    fn apply(&mut self, _: &Applied) -> Outcome {
-        Outcome::default()
+    fn apply(&mut self, _: &Applied) -> Result<Outcome, NotYet> {
+        Ok(Outcome::default())
     }
 
     fn applied(&mut self, _: LogId) {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use trireme_commitlog::LogId;
 use trireme_raft::proposal::{Outcome, Proposal};
-use trireme_raft::state_machine::{Applied, Carries, RestoreError, StateMachine};
+use trireme_raft::state_machine::{Applied, Carries, NotYet, RestoreError, StateMachine};
 
 /// Bytes at the start of every payload: tag, then the physical offset that the append stamps.
 const HEAD: usize = 16;
@@ -71,7 +71,7 @@ impl StateMachine for Echo {
         None
     }
 
-    fn apply(&mut self, entry: &Applied) -> Outcome {
+    fn apply(&mut self, entry: &Applied) -> Result<Outcome, NotYet> {
         let mut state = self.0.lock();
         let next = state.last.map_or(0, |last| last.index + 1);
         assert_eq!(entry.log_id.index, next, "entries come once each and in order");
@@ -88,7 +88,7 @@ impl StateMachine for Echo {
                 tag: head(0),
             });
         }
-        Outcome { physical_offset: entry.physical_offset, refusals: Vec::new() }
+        Ok(Outcome { physical_offset: entry.physical_offset, refusals: Vec::new() })
     }
 
     fn applied(&mut self, applied: LogId) {
