@@ -26,6 +26,8 @@ long-poll-skips         none     -                0.2
 pull-leaves-out         none     -                0.5
 ends-with-its-leader    kill     kill:_leader     0.3
 old-store-used          members  older            0.3
+checkpoint-without-positions members replaced      1.0
+trims-too-much          none     -                1.0
 config-from-anybody     network  isolated         0.5
 delayed-early           none     -                0.3
 delayed-twice           none     -                0.3
@@ -34,7 +36,7 @@ dead-too-early          none     -                0.3
 given-back-lost         none     -                0.3
 '
 missed=0
-printf '%-26s %-9s %7s  %s\n' defect mix seconds 'first violation'
+printf '%-28s %-9s %7s  %s\n' defect mix seconds 'first violation'
 while read -r defect mix only minutes; do
   [ -n "$defect" ] || continue
   if [ $# -gt 0 ] && ! printf '%s\n' "$@" | grep -qx "$defect"; then continue; fi
@@ -51,7 +53,7 @@ while read -r defect mix only minutes; do
       break
     fi
   done
-  printf '%-26s %-9s %7s  %s\n' "$defect" "$mix" "$((SECONDS - began))" "${found:-NOT FOUND in $tries tries}"
+  printf '%-28s %-9s %7s  %s\n' "$defect" "$mix" "$((SECONDS - began))" "${found:-NOT FOUND in $tries tries}"
   [ -n "$found" ] || missed=$((missed + 1))
 done <<<"$defects"
 echo "$missed missed; logs in $out"

@@ -9,7 +9,7 @@ RUSTFLAGS="--cfg trireme_sim --cfg tokio_unstable --cfg rustix_use_libc" \
 program=$target/sim/trireme-sim
 defects=${*:-$(sed -n 's/^ *[A-Z][A-Za-z]* = "\(.*\)",$/\1/p' planted/src/lib.rs)}
 missed=0
-printf '%-26s %6s %8s  %s\n' defect seed seconds 'first violation'
+printf '%-28s %6s %8s  %s\n' defect seed seconds 'first violation'
 for defect in $defects; do
   began=$SECONDS found='' seed=0
   while [ "$seed" -lt "${SEEDS:-300}" ] && [ -z "$found" ]; do
@@ -18,7 +18,7 @@ for defect in $defects; do
     [ "$code" = 0 ] || found=$(sed -n 2p <<<"$words" | cut -c1-110)
     [ "$code" = 0 ] || found=${found:-"ends with $code"}
   done
-  printf '%-26s %6s %8s  %s\n' "$defect" "$seed" "$((SECONDS - began))" "${found:-NOT FOUND}"
+  printf '%-28s %6s %8s  %s\n' "$defect" "$seed" "$((SECONDS - began))" "${found:-NOT FOUND}"
   [ -n "$found" ] || missed=$((missed + 1))
 done
 echo "$missed missed"

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use trireme_planted::{self as planted, Defect};
 use trireme_raft::LogId;
 use trireme_raft::peers::Peers;
 use trireme_raft::proposal::Outcome;
@@ -214,8 +215,12 @@ impl StateMachine for Applier {
     fn checkpoint(&mut self) -> Vec<u8> {
         let state = self.state.read();
         let queues = positions(&state, &self.queues);
+        let mut parts = state.checkpoint();
+        if planted::is(Defect::CheckpointWithoutPositions) {
+            parts.extend(State::default().checkpoint().remove_entry("offsets"));
+        }
         codec::encode(&Checkpoint {
-            parts: state.checkpoint(),
+            parts,
             queues: queues
                 .iter()
                 .map(|p| (p.queue.topic_id, p.queue.queue_id, p.next_queue_offset))

@@ -1,6 +1,6 @@
 //! One replica of a broker group: opens the store, starts every part, serves, stops.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use trireme_remoting::{Client, ClientOptions, Server, ServerOptions};
 
 use crate::applier::{self, Applier};
 use crate::clock::Clock;
+use crate::codec;
 use crate::config::BrokerConfig;
 use crate::disk::{self, Disk};
 use crate::entry::Entry;
@@ -259,6 +260,21 @@ impl Broker {
     /// Messages applied so far, over all queues.
     pub fn message_count(&self) -> u64 {
         self.shared.queues.positions().iter().map(|p| p.next_queue_offset).sum()
+    }
+
+    /// The entry that was applied last, and a checksum of each part of the replicated state as of then: those of replicas
+    /// that have applied the same entries are the same. `None` while an entry is being applied. Encodes all of the state.
+    pub fn digest(&self) -> Option<(LogId, BTreeMap<String, u32>)> {
+        let (at, parts, positions) = applier::copies(&self.shared.state, &self.shared.queues, &self.saver)?;
+        // Where a queue begins is each replica's own.
+        let mut ends: Vec<(u32, u32, u64)> =
+            positions.iter().map(|p| (p.queue.topic_id, p.queue.queue_id, p.next_queue_offset)).collect();
+        ends.retain(|(_, _, end)| *end > 0);
+        ends.sort_unstable();
+        let mut sums: BTreeMap<String, u32> =
+            parts.into_iter().map(|(name, bytes)| (name, crc32c::crc32c(&bytes))).collect();
+        sums.insert("queues".to_owned(), crc32c::crc32c(&codec::encode(&ends)));
+        Some((at, sums))
     }
 
     /// Resolves when the replica has stopped by itself: a failed disk, a broken invariant; or shall stop, since it was

@@ -71,6 +71,10 @@ defects! {
     SavedAhead = "saved-ahead",
     /// The positions of consumers are missing from what a restart goes on from.
     SavedWithoutPositions = "saved-without-positions",
+    /// They are missing from what a new replica begins with.
+    CheckpointWithoutPositions = "checkpoint-without-positions",
+    /// More of the log is let go of than the settings say.
+    TrimsTooMuch = "trims-too-much",
     /// A replica whose store is an older copy of what it was goes on with it.
     OldStoreUsed = "old-store-used",
     /// A replica ends when it hears of its second leader.

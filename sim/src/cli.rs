@@ -80,13 +80,15 @@ fn one(args: &Args) -> anyhow::Result<bool> {
     let outcome = outcome.map_err(|_| anyhow::anyhow!("the simulation panicked"))??;
     let (sum, lines) = trace.sum();
     println!(
-        "seed {}: {} violations; {} faults, {:.1} s, {}; {} bytes lost; trace {sum:08x} of {lines} lines",
+        "seed {}: {} violations; {} faults, {:.1} s, {}; {} bytes lost, {} trimmed; {} replicas replaced; trace {sum:08x} of {lines} lines",
         args.seed,
         outcome.violations.count,
         outcome.faults,
         outcome.elapsed.as_secs_f64(),
         outcome.summary,
         outcome.lost,
+        outcome.trimmed,
+        outcome.replaced,
     );
     for violation in &outcome.violations.told {
         println!("  {violation}");

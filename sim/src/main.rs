@@ -6,6 +6,10 @@
 #[cfg(trireme_sim)]
 mod cli;
 #[cfg(trireme_sim)]
+mod clients;
+#[cfg(trireme_sim)]
+mod hosts;
+#[cfg(trireme_sim)]
 mod machine;
 #[cfg(trireme_sim)]
 mod scene;

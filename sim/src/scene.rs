@@ -1,47 +1,42 @@
 //! One simulation: hosts, clients, faults, and the verdict.
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::time::sleep;
-use trireme_broker::clock::Clock;
-use trireme_broker::config::{BrokerConfig, NEWEST_VERSION, ReplicaAddr};
 use trireme_broker::replica::Broker;
 use trireme_chaos::check::Violations;
 use trireme_chaos::check::logs::{self, Log};
 use trireme_chaos::check::messages::{self, Summary};
-use trireme_chaos::group::Group;
 use trireme_chaos::load::Load;
-use trireme_chaos::watch::{Runs, Watch};
-use trireme_chaos::world::GROUP;
-use trireme_client::{Client, ClientConfig};
-use trireme_namesrv::{NameServer, NameServerOptions};
-use trireme_remoting::headers::ElectMasterRequest;
-use trireme_remoting::{ClientOptions, Frame, RequestCode};
+use trireme_chaos::watch::Runs;
 use trireme_runtime::sim::slow_disks;
 use turmoil::{Builder, Sim};
 
+use crate::clients;
+use crate::hosts::{self, Addrs, HOSTS, NAMESRV};
 use crate::machine::{self, Disks, EPOCH};
 use crate::script::{Fault, REPLICAS};
 
-const HOSTS: [&str; REPLICAS] = ["replica-1", "replica-2", "replica-3"];
-const NAMESRV: &str = "namesrv";
-const CLIENTS: &str = "clients";
-const CLIENT_PORT: u16 = 10911;
-const PEER_PORT: u16 = 10912;
-const NAMESRV_PORT: u16 = 9876;
-const TICK: Duration = Duration::from_millis(1);
+/// The simulation goes on by so much at a time.
+pub const TICK: Duration = Duration::from_millis(1);
 /// A new cluster serves by then.
-const BEGINS_WITHIN: Duration = Duration::from_secs(60);
+pub const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 /// After the last fault, replicas are the same and readers have everything by then.
-const ENDS_WITHIN: Duration = Duration::from_secs(240);
+pub const ENDS_WITHIN: Duration = Duration::from_secs(240);
+/// Who ends because its disk was full does so by then.
+const FAILS_WITHIN: Duration = Duration::from_millis(500);
+/// The host of the clients.
+const CLIENTS: &str = "clients";
+/// Replicas keep so much of their logs, if they do not keep all of it: more than the load writes in a run.
+const KEEP_BYTES: u64 = 8 << 20;
+/// What is there before the load begins is nobody's, and is let go of.
+const OLD_BYTES: u64 = 7 << 20;
 
 /// What to simulate.
 #[derive(Clone, Debug)]
@@ -56,6 +51,12 @@ pub struct Plan {
     pub dir: PathBuf,
 }
 
+impl Plan {
+    fn store(&self, at: usize) -> PathBuf {
+        self.dir.join(HOSTS[at]).join("store")
+    }
+}
+
 /// What came of it.
 pub struct Outcome {
     /// What must not happen and did.
@@ -68,21 +69,91 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Bytes that power cuts took.
     pub lost: u64,
+    /// Replicas that another one took the place of.
+    pub replaced: u64,
+    /// Bytes of the log that replicas have let go of.
+    pub trimmed: u64,
+}
+
+/// A replica that takes the place of one whose store is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// Where it is.
+    pub at: usize,
+    /// Its number in the group.
+    pub node: u64,
+    /// The number of the one that is lost.
+    pub instead_of: u64,
 }
 
 /// What hosts and script share.
-#[derive(Default)]
-struct Stage {
+pub struct Stage {
     /// The cluster serves, and messages are sent.
-    has_begun: Cell<bool>,
+    pub has_begun: Cell<bool>,
     /// No more faults: it is time to come to an end.
-    is_over: Cell<bool>,
+    pub is_over: Cell<bool>,
     /// Replicas that may end by themselves, since their disks fail.
-    may_end: Cell<[bool; REPLICAS]>,
+    pub may_end: Cell<[bool; REPLICAS]>,
+    /// Those that did.
+    pub ended: Cell<[bool; REPLICAS]>,
+    /// The replicas' numbers in the group.
+    pub nodes: Cell<[u64; REPLICAS]>,
     /// Who shall lead, by order; the clients' host gives it.
-    shall_lead: Cell<Option<usize>>,
-    violations: RefCell<Violations>,
-    done: RefCell<Option<(Load, u64)>>,
+    pub shall_lead: Cell<Option<usize>>,
+    /// Who is to be taken in; the clients' host asks for it until it is so.
+    pub newcomer: Cell<Option<Newcomer>>,
+    /// Those that run.
+    pub replicas: RefCell<[Weak<Broker>; REPLICAS]>,
+    /// What must not happen and did.
+    pub violations: RefCell<Violations>,
+    /// What clients have seen, when they are done, and how many entries there are.
+    pub done: RefCell<Option<(Load, u64)>>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self {
+            has_begun: Cell::new(false),
+            is_over: Cell::new(false),
+            may_end: Cell::new([false; REPLICAS]),
+            ended: Cell::new([false; REPLICAS]),
+            nodes: Cell::new(std::array::from_fn(|at| at as u64 + 1)),
+            shall_lead: Cell::new(None),
+            newcomer: Cell::new(None),
+            replicas: RefCell::default(),
+            violations: RefCell::default(),
+            done: RefCell::default(),
+        }
+    }
+
+    /// Whether a replica has ended since it was started.
+    pub fn has_ended(&self, at: usize, has: bool) {
+        let mut all = self.ended.get();
+        all[at] = has;
+        self.ended.set(all);
+    }
+
+    /// Whether all replicas have applied the same entries, and which parts of their state are not the same then.
+    pub fn differences(&self) -> Option<Vec<String>> {
+        let replicas = self.replicas.borrow();
+        let digest = |replica: &Weak<Broker>| replica.upgrade()?.digest();
+        let digests: Vec<_> = replicas.iter().map(digest).collect::<Option<_>>()?;
+        let ((first, ours), others) = digests.split_first()?;
+        if others.iter().any(|(at, _)| at != first) {
+            return None;
+        }
+        let is_same = |part: &&String| others.iter().all(|(_, theirs)| theirs.get(*part) == ours.get(*part));
+        Some(ours.keys().filter(|part| !is_same(part)).cloned().collect())
+    }
+
+    /// Another replica is at this place from now on.
+    fn renew(&self, at: usize) {
+        let mut nodes = self.nodes.get();
+        let node = nodes.iter().max().map_or(1, |last| last + 1);
+        let instead_of = std::mem::replace(&mut nodes[at], node);
+        self.nodes.set(nodes);
+        self.newcomer.set(Some(Newcomer { at, node, instead_of }));
+    }
 }
 
 /// Simulates. Errors: the harness has failed.
@@ -99,11 +170,11 @@ struct Scene<'a> {
     sim: Sim<'a>,
     random: StdRng,
     stage: Rc<Stage>,
-    runs: Runs,
     /// How far each replica's clock is ahead, in milliseconds.
     clocks: [Arc<AtomicI64>; REPLICAS],
     clocks_jumped: bool,
     lost: u64,
+    replaced: u64,
 }
 
 impl Scene<'_> {
@@ -119,23 +190,25 @@ impl Scene<'_> {
             .enable_random_order()
             .rng_seed(random.random())
             .build();
-        let stage = Rc::<Stage>::default();
+        let stage = Rc::new(Stage::new());
         let runs = Runs::new(REPLICAS);
         let clocks: [Arc<AtomicI64>; REPLICAS] = Default::default();
-        let ips = HOSTS.map(|host| sim.lookup(host));
-        let namesrv = SocketAddr::new(sim.lookup(NAMESRV), NAMESRV_PORT);
-        sim.host(NAMESRV, move || name_server(namesrv));
+        let addrs = Addrs::of(&sim);
+        // Half of the clusters have run for long.
+        let is_old: bool = random.random();
+        let (old_bytes, keeps) = if is_old { (OLD_BYTES, Some(KEEP_BYTES)) } else { (0, None) };
+        sim.host(NAMESRV, move || hosts::name_server(addrs.namesrv));
         for at in 0..REPLICAS {
             let (stage, runs, ahead) = (stage.clone(), runs.clone(), clocks[at].clone());
-            let config = config(at, ips, namesrv, &plan.dir.join(HOSTS[at]).join("store"));
+            let store = plan.store(at);
             sim.host(HOSTS[at], move || {
                 runs.begins(at);
-                replica(config.clone(), clock(&ahead), stage.clone())
+                let config = hosts::config(&addrs, at, stage.nodes.get()[at], &store, keeps);
+                hosts::replica(at, config, hosts::clock(&ahead), stage.clone())
             });
         }
-        let addrs = ips.map(|ip| SocketAddr::new(ip, CLIENT_PORT)).into();
-        sim.client(CLIENTS, clients(namesrv, addrs, plan.clone(), stage.clone(), runs.clone()));
-        Self { sim, random, stage, runs, clocks, clocks_jumped: false, lost: 0 }
+        sim.client(CLIENTS, clients::run(addrs, plan.clone(), old_bytes, stage.clone(), runs));
+        Self { sim, random, stage, clocks, clocks_jumped: false, lost: 0, replaced: 0 }
     }
 
     fn play(mut self, plan: &Plan) -> anyhow::Result<Outcome> {
@@ -247,6 +320,31 @@ impl Scene<'_> {
                 self.stage.shall_lead.set(Some(at));
                 self.goes_on(lasts)?;
             }
+            Fault::Full(at) => {
+                self.may_end(at, true);
+                let _ = machine::with_disks(|disks| disks.fill(HOSTS[at]));
+                self.goes_on(lasts)?;
+                let _ = machine::with_disks(|disks| disks.make_room(HOSTS[at]));
+                // What had failed by then may show only now.
+                self.goes_on(FAILS_WITHIN)?;
+                self.may_end(at, false);
+                if self.stage.ended.get()[at] {
+                    tracing::info!(host = HOSTS[at], "it has ended, and is started again");
+                    self.kill(at)?;
+                    self.sim.bounce(HOSTS[at]);
+                }
+            }
+            Fault::Lost(at) => {
+                self.kill(at)?;
+                self.goes_on(lasts)?;
+                // A second store that is lost before another replica has all of the first one may be one too many.
+                if self.stage.newcomer.get().is_none() {
+                    machine::with_disks(|disks| disks.wipe(HOSTS[at])).unwrap_or(Ok(()))?;
+                    self.stage.renew(at);
+                    self.replaced += 1;
+                }
+                self.sim.bounce(HOSTS[at]);
+            }
         }
         Ok(())
     }
@@ -332,7 +430,7 @@ impl Scene<'_> {
         }
         let mut violations = std::mem::take(&mut *self.stage.violations.borrow_mut());
         let done = self.stage.done.borrow_mut().take();
-        let stores: Vec<PathBuf> = HOSTS.iter().map(|host| plan.dir.join(host).join("store")).collect();
+        let stores: Vec<PathBuf> = (0..REPLICAS).map(|at| plan.store(at)).collect();
         let logs: Vec<Log> = stores.iter().map(|store| read_log(store, &mut violations)).collect();
         let mut summary = Summary::default();
         if let Some((load, entries)) = done {
@@ -346,8 +444,9 @@ impl Scene<'_> {
                 Err(error) => violations.add(format!("I15: the messages cannot be read: {error:#}")),
             }
         }
-        let _ = &self.runs;
-        Ok(Outcome { violations, summary, faults, elapsed, lost: self.lost })
+        let trimmed = logs.iter().map(Log::start).max().unwrap_or(0);
+        let Self { lost, replaced, .. } = self;
+        Ok(Outcome { violations, summary, faults, elapsed, lost, replaced, trimmed })
     }
 }
 
@@ -362,108 +461,4 @@ fn read_log(store: &Path, violations: &mut Violations) -> Log {
         violations.add(format!("I15: the log in {} cannot be read: {error:#}", store.display()));
         Log { frames: Vec::new() }
     })
-}
-
-fn config(at: usize, ips: [IpAddr; REPLICAS], namesrv: SocketAddr, store: &Path) -> BrokerConfig {
-    let addr = |ip| ReplicaAddr {
-        broker: SocketAddr::new(ip, CLIENT_PORT),
-        peer: SocketAddr::new(ip, PEER_PORT).to_string(),
-    };
-    BrokerConfig {
-        joins: false,
-        scrub_bytes_per_second: 1 << 20,
-        cluster: "DefaultCluster".into(),
-        group: GROUP.into(),
-        node: at as u64 + 1,
-        replicas: (1..).zip(ips.map(addr)).collect(),
-        listen: SocketAddr::new(ips[at], CLIENT_PORT),
-        peer_listen: SocketAddr::new(ips[at], PEER_PORT),
-        store: store.to_owned(),
-        namesrv: vec![namesrv.to_string()],
-        segment_bytes: 1280 << 10,
-        log_cache_bytes: 16 << 20,
-        format_version: NEWEST_VERSION,
-        timing: Default::default(),
-        auto_create_topic: true,
-        auto_create_group: true,
-        default_topic_queues: 8,
-        max_message_bytes: 128 << 10,
-        permission: 6,
-        vip_port: false,
-        retention: Duration::from_secs(72 * 60 * 60),
-        retention_bytes: None,
-        disk_trim_bytes: 0,
-        disk_reserve_bytes: 0,
-    }
-}
-
-/// Orders that a replica shall lead. Whether it does then is another matter: anything may come between.
-async fn lead(group: Group, at: usize) {
-    let Some(leader) = group.leads().await else { return };
-    let header = ElectMasterRequest { broker_id: i64::try_from(at + 1).ok(), ..Default::default() };
-    let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
-    let _ = group.remote.invoke(&group.addrs[leader].to_string(), request, Duration::from_secs(5)).await;
-}
-
-async fn name_server(listen: SocketAddr) -> turmoil::Result {
-    let _running = NameServer::start(NameServerOptions { listen, ..NameServerOptions::default() })?;
-    std::future::pending().await
-}
-
-/// The system's clock, and so much ahead.
-fn clock(ahead: &Arc<AtomicI64>) -> Clock {
-    let (system, ahead) = (Clock::system(), ahead.clone());
-    Clock::new(move || system.now_ms() + ahead.load(Ordering::Relaxed))
-}
-
-/// A replica, as long as the host is there. That it ends by itself is a violation, unless its disk fails.
-async fn replica(config: BrokerConfig, clock: Clock, stage: Rc<Stage>) -> turmoil::Result {
-    let node = config.node;
-    let ended = match Broker::start(config, clock, rand::random()).await {
-        Ok(broker) => {
-            broker.stopped().await;
-            "ended by itself".to_owned()
-        }
-        Err(error) => format!("does not start: {error}"),
-    };
-    if !stage.may_end.get()[node as usize - 1] {
-        stage.violations.borrow_mut().add(format!("I16: replica {node} {ended}"));
-    }
-    std::future::pending().await
-}
-
-async fn clients(
-    namesrv: SocketAddr,
-    addrs: Vec<SocketAddr>,
-    plan: Plan,
-    stage: Rc<Stage>,
-    runs: Runs,
-) -> turmoil::Result {
-    let remote = trireme_remoting::Client::new(ClientOptions::default(), None);
-    let group = Group { remote, addrs };
-    group.leader(BEGINS_WITHIN).await?;
-    let new_client = Arc::new(move || Client::new(ClientConfig::new(&namesrv.to_string())));
-    let mut load = Load::start(new_client, &group, plan.rate, plan.seed).await?;
-    let watch = Watch::start(&group, runs);
-    stage.has_begun.set(true);
-    while !stage.is_over.get() {
-        sleep(10 * TICK).await;
-        if let Some(at) = stage.shall_lead.take() {
-            tokio::spawn(lead(group.clone(), at));
-        }
-    }
-    load.stop_sending().await;
-    load.deliver(&group).await;
-    let entries = match group.converged(ENDS_WITHIN / 8).await {
-        Ok(entries) => entries,
-        Err(error) => {
-            stage.violations.borrow_mut().add(format!("I15: {error}"));
-            0
-        }
-    };
-    load.drain(ENDS_WITHIN / 8).await;
-    load.stop_reading().await;
-    stage.violations.borrow_mut().append(watch.finish().await);
-    *stage.done.borrow_mut() = Some((load, entries));
-    std::future::pending().await
 }

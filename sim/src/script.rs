@@ -45,6 +45,10 @@ pub enum Fault {
     Clock(usize, i64),
     /// Another replica is to lead, by order.
     Transfer(usize),
+    /// A disk is full, and has room again later.
+    Full(usize),
+    /// A replica's store is lost, and another replica takes its place; unless that is so already.
+    Lost(usize),
 }
 
 impl Fault {
@@ -57,8 +61,10 @@ impl Fault {
             _ => Cut::Torn,
         };
         match random.random_range(0..100) {
-            0..15 => Self::Kill(at),
-            15..35 => Self::Power(at, cut(random)),
+            0..10 => Self::Kill(at),
+            10..15 => Self::Lost(at),
+            15..19 => Self::Full(at),
+            19..35 => Self::Power(at, cut(random)),
             35..43 => Self::PowerAll(cut(random)),
             43..49 => Self::Storm(at, random.random_range(2..5)),
             49..60 => Self::Alone(at),
@@ -113,6 +119,8 @@ impl fmt::Display for Fault {
             Self::SlowDisks(millis) => write!(f, "disks take up to {millis} ms longer"),
             Self::Clock(at, seconds) => write!(f, "the clock of replica {} is {seconds} s ahead", at + 1),
             Self::Transfer(at) => write!(f, "replica {} shall lead", at + 1),
+            Self::Full(at) => write!(f, "the disk of replica {} is full", at + 1),
+            Self::Lost(at) => write!(f, "the store of replica {} is lost", at + 1),
         }
     }
 }

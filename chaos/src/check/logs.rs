@@ -146,7 +146,7 @@ pub struct Delays {
 pub struct Whole<'a> {
     /// The store of a replica.
     pub store: &'a Path,
-    /// Copies of the segments that it has no more.
+    /// Copies of the segments that it has no more. Without them, what is left is the whole.
     pub archive: Option<&'a Path>,
 }
 
@@ -227,7 +227,9 @@ fn each_message(
         let gone = inspect::segments(archive)?.into_iter().filter(|base| *base < first);
         segments.splice(..0, gone.map(|base| (base, archive)));
     }
-    for ((base, dir), expected) in segments.into_iter().zip((0..).step_by(segment_bytes as usize)) {
+    // Where nobody kept what is gone, who asks knows that it was none of what is wanted.
+    let begin = if archive.is_some() { 0 } else { first };
+    for ((base, dir), expected) in segments.into_iter().zip((begin..).step_by(segment_bytes as usize)) {
         ensure!(base == expected, "the segment at {expected} is nowhere, the next one is at {base}");
         let mut items = inspect::items(dir, base, segment_bytes)?;
         while let Some(item) = items.next() {

@@ -3,6 +3,7 @@
 //! Each does what it is asked to, with the system call itself, and tells the disks. Nobody's data is synced for real.
 
 use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use libc::{iovec, mode_t, off64_t, pid_t, size_t, ssize_t, timespec};
@@ -114,6 +115,11 @@ fn wrote(fd: c_int, bytes: &[u8], at: Option<off64_t>) -> ssize_t {
                 _ => stat.st_size,
             }
         });
+        if let Ok(pos) = u64::try_from(pos)
+            && !disks.has_room(&stat, pos + bytes.len() as u64)
+        {
+            return refused(libc::ENOSPC) as ssize_t;
+        }
         let done = write_raw(fd, bytes, at);
         if let (Ok(done), Ok(pos)) = (usize::try_from(done), u64::try_from(pos)) {
             disks.written(&stat, pos, &bytes[..done]);
@@ -206,8 +212,15 @@ extern "C" fn ftruncate(fd: c_int, len: off64_t) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn fallocate64(fd: c_int, mode: c_int, at: off64_t, len: off64_t) -> c_int {
-    told(|disks| {
+    told(|mut disks| {
         let stat = raw::stat(fd);
+        let end = u64::try_from(at.saturating_add(len)).unwrap_or(0);
+        if let (Some(disks), Some(stat)) = (&mut disks, &stat)
+            && mode & libc::FALLOC_FL_PUNCH_HOLE == 0
+            && !disks.has_room(stat, end)
+        {
+            return refused(libc::ENOSPC);
+        }
         let done = raw::call(libc::SYS_fallocate, [fd.into(), mode.into(), at, len, 0, 0]) as c_int;
         if let (0, Some(disks), Some(stat)) = (done, disks, stat)
             && let (Ok(at), Ok(len)) = (u64::try_from(at), u64::try_from(len))
@@ -243,11 +256,12 @@ fn synced(fd: c_int) -> c_int {
 
 /// What a call returns that was done, or that a disk refused.
 fn done(is_done: bool) -> c_int {
-    if is_done {
-        return 0;
-    }
+    if is_done { 0 } else { refused(libc::EIO) }
+}
+
+fn refused(reason: c_int) -> c_int {
     // SAFETY: it is this thread's own.
-    unsafe { *libc::__errno_location() = libc::EIO };
+    unsafe { *libc::__errno_location() = reason };
     -1
 }
 
@@ -268,18 +282,23 @@ extern "C" fn sync_file_range(_fd: c_int, _at: off64_t, _len: off64_t, _flags: c
     0
 }
 
-/// A disk with a lot of room.
-#[unsafe(no_mangle)]
-extern "C" fn fstatvfs64(_fd: c_int, found: *mut libc::statvfs64) -> c_int {
+/// How much room a disk has.
+fn asked_for_room(path: Option<PathBuf>, found: *mut libc::statvfs64) -> c_int {
+    let room = told(|disks| disks.map_or(0, |disks| path.map_or(0, |path| disks.room(&path))));
     // SAFETY: whoever calls gave room for it; all of its fields are numbers.
     let found = unsafe {
         found.write_bytes(0, 1);
         &mut *found
     };
     (found.f_bsize, found.f_frsize) = (4096, 4096);
-    (found.f_blocks, found.f_bfree, found.f_bavail) = (1 << 24, 1 << 23, 1 << 23);
+    (found.f_blocks, found.f_bfree, found.f_bavail) = (1 << 24, room / 4096, room / 4096);
     found.f_namemax = 255;
     0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn fstatvfs64(fd: c_int, found: *mut libc::statvfs64) -> c_int {
+    asked_for_room(raw::path_of(fd), found)
 }
 
 #[unsafe(no_mangle)]
@@ -288,13 +307,13 @@ extern "C" fn fstatvfs(fd: c_int, found: *mut libc::statvfs64) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn statvfs64(_path: *const c_char, found: *mut libc::statvfs64) -> c_int {
-    fstatvfs64(-1, found)
+extern "C" fn statvfs64(path: *const c_char, found: *mut libc::statvfs64) -> c_int {
+    asked_for_room(raw::path_at(libc::AT_FDCWD, path), found)
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn statvfs(_path: *const c_char, found: *mut libc::statvfs64) -> c_int {
-    fstatvfs64(-1, found)
+extern "C" fn statvfs(path: *const c_char, found: *mut libc::statvfs64) -> c_int {
+    statvfs64(path, found)
 }
 
 #[unsafe(no_mangle)]

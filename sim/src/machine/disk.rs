@@ -15,6 +15,10 @@ use rand::rngs::StdRng;
 
 /// What the disk writes in one piece.
 const SECTOR: usize = 512;
+/// What files take of it.
+const BLOCK: u64 = 4096;
+/// Bytes of a disk that nobody fills.
+const ROOM: u64 = 32 << 30;
 
 /// A file of a model, whatever its names are.
 type FileNo = u64;
@@ -51,6 +55,8 @@ struct Disk {
     is_off: bool,
     /// What is asked to be synced is not, and whoever asks is told so.
     fails: bool,
+    /// Bytes that are free, if somebody else has taken the others.
+    room: Option<u64>,
 }
 
 #[derive(Clone, Default)]
@@ -65,6 +71,8 @@ struct File {
     waiting: Vec<Op>,
     /// As it is now.
     length: u64,
+    /// Up to here it has its blocks.
+    allocated: u64,
     /// Something of it waits in the journal: its name, or its length.
     is_in_journal: bool,
 }
@@ -118,6 +126,20 @@ impl Disks {
         }
     }
 
+    /// Somebody else takes all that is free, until [`make_room`](Self::make_room).
+    pub fn fill(&mut self, host: &str) {
+        if let Some(disk) = self.hosts.get_mut(host) {
+            disk.room = Some(0);
+        }
+    }
+
+    /// There is as much room as there was.
+    pub fn make_room(&mut self, host: &str) {
+        if let Some(disk) = self.hosts.get_mut(host) {
+            disk.room = None;
+        }
+    }
+
     /// The power is gone: files are as the disk has them. Nothing on the host may run. Returns how many bytes were lost.
     pub fn cut(&mut self, host: &str, cut: Cut, random: &mut StdRng) -> io::Result<u64> {
         let dir = self.dir(host);
@@ -159,6 +181,12 @@ impl Disks {
         Ok(())
     }
 
+    /// Everything on a host's disk is lost. Nothing on the host may run.
+    pub fn wipe(&mut self, host: &str) -> io::Result<()> {
+        let dir = self.dir(host);
+        self.restore(host, &dir.clone(), BTreeSet::from([dir]), Vec::new())
+    }
+
     /// Whether what was told of a host's files is what they are.
     pub fn check(&self, host: &str) -> Result<(), String> {
         let disk = &self.hosts[host];
@@ -193,7 +221,8 @@ impl Disks {
             disk.names.insert(path.clone(), self.next);
             disk.durable.names.insert(path, self.next);
             let length = content.len() as u64;
-            disk.files.insert(self.next, File { durable: content, length, ..File::default() });
+            let file = File { durable: content, length, allocated: length, ..File::default() };
+            disk.files.insert(self.next, file);
         }
         self.hosts.insert(host.to_owned(), disk);
         Ok(())
@@ -205,6 +234,30 @@ impl Disks {
         let found = fs::metadata(path)?;
         self.open.insert((found.dev(), found.ino()), (host.to_owned(), number));
         Ok(())
+    }
+
+    // What is asked.
+
+    /// Bytes that are free on the disk that a path is on.
+    pub(super) fn room(&self, path: &Path) -> u64 {
+        let host = path.strip_prefix(&self.root).ok().and_then(|path| path.components().next());
+        let disk = host.and_then(|host| self.hosts.get(host.as_os_str().to_str()?));
+        disk.and_then(|disk| disk.room).unwrap_or(ROOM)
+    }
+
+    /// Whether a file can have its blocks up to there: then it has them.
+    pub(super) fn has_room(&mut self, stat: &stat64, end: u64) -> bool {
+        let Some((host, number)) = self.open.get(&(stat.st_dev, stat.st_ino)) else { return true };
+        let Some(disk) = self.hosts.get_mut(host).filter(|disk| !disk.is_off) else { return true };
+        let Some(file) = disk.files.get_mut(number) else { return true };
+        let end = end.next_multiple_of(BLOCK);
+        let wanted = end.saturating_sub(file.allocated);
+        if let Some(room) = &mut disk.room {
+            let Some(rest) = room.checked_sub(wanted) else { return false };
+            *room = rest;
+        }
+        file.allocated = file.allocated.max(end);
+        true
     }
 
     // What is told.
@@ -236,10 +289,15 @@ impl Disks {
     }
 
     pub(super) fn has_length(&mut self, stat: &stat64, length: u64) {
-        let Some((_, file)) = self.file(stat) else { return };
+        let Some((host, file)) = self.file(stat) else { return };
         file.length = length;
         file.is_in_journal = true;
         file.waiting.push(Op::Length(length));
+        let rest = length.next_multiple_of(BLOCK).min(file.allocated);
+        let freed = std::mem::replace(&mut file.allocated, rest) - rest;
+        if let Some(disk) = self.hosts.get_mut(&host) {
+            disk.frees(freed);
+        }
     }
 
     /// Whether it was, as the next ones.
@@ -285,7 +343,8 @@ impl Disks {
 
     pub(super) fn removed(&mut self, path: &Path) {
         let Some((_, disk)) = of_path(&self.root, &mut self.hosts, path) else { return };
-        disk.names.remove(path);
+        let file = disk.names.remove(path).and_then(|number| disk.files.get(&number));
+        disk.frees(file.map_or(0, |file| file.allocated));
         disk.journal.push(Change::Removed(path.to_owned()));
     }
 
@@ -326,6 +385,10 @@ fn rename(names: &mut BTreeMap<PathBuf, FileNo>, from: &Path, to: &Path) {
 }
 
 impl Disk {
+    fn frees(&mut self, bytes: u64) {
+        self.room = self.room.map(|room| room + bytes);
+    }
+
     fn commit(&mut self) {
         for change in self.journal.drain(..) {
             self.durable.apply(&change);

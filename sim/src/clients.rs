@@ -1,0 +1,167 @@
+//! The host that all clients run on.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use trireme_chaos::group::Group;
+use trireme_chaos::load::Load;
+use trireme_chaos::watch::{Runs, Watch};
+use trireme_chaos::world::GROUP;
+use trireme_client::{Client, ClientConfig, Message, ProducerConfig, PullConsumerConfig, TopicSpec};
+use trireme_remoting::headers::{ChangeReplicasRequest, ChangeReplicasResponse, ElectMasterRequest};
+use trireme_remoting::{ClientOptions, Frame, RequestCode, response};
+
+use crate::hosts::Addrs;
+use crate::scene::{BEGINS_WITHIN, ENDS_WITHIN, Newcomer, Plan, Stage, TICK};
+
+/// Bytes of a message that was there before all others.
+const OLD_BYTES: usize = 120 << 10;
+/// Where it is.
+const OLD_TOPIC: &str = "old";
+/// When nothing more happens, a replica has taken another's place by then.
+const REPLACED_WITHIN: Duration = Duration::from_secs(30);
+/// For an order to a leader.
+const ANSWER_WITHIN: Duration = Duration::from_secs(6);
+
+/// Sends, reads, gives orders and looks, until the stage is over; then waits until all is the same everywhere.
+pub async fn run(addrs: Addrs, plan: Plan, old_bytes: u64, stage: Rc<Stage>, runs: Runs) -> turmoil::Result {
+    let remote = trireme_remoting::Client::new(ClientOptions::default(), None);
+    let group = Group { remote, addrs: addrs.brokers() };
+    group.leader(BEGINS_WITHIN).await?;
+    let new_client = Arc::new(move || Client::new(ClientConfig::new(&addrs.namesrv.to_string())));
+    if old_bytes > 0 {
+        fill(&new_client()?, old_bytes, plan.seed).await?;
+    }
+    let mut load = Load::start(new_client, &group, plan.rate, plan.seed).await?;
+    let watch = Watch::start(&group, runs);
+    stage.has_begun.set(true);
+    let mut orders = Orders { addrs, group: group.clone(), replacing: None };
+    while !stage.is_over.get() {
+        orders.look(&stage).await;
+    }
+    load.stop_sending().await;
+    let replaced = timeout(REPLACED_WITHIN, async {
+        while stage.newcomer.get().is_some() {
+            orders.look(&stage).await;
+        }
+    });
+    if replaced.await.is_err() {
+        let told = format!("I16: {:?} has not come in within {REPLACED_WITHIN:?}", stage.newcomer.get());
+        stage.violations.borrow_mut().add(told);
+    }
+    load.deliver(&group).await;
+    let entries = match group.converged(ENDS_WITHIN / 8).await {
+        Ok(entries) => entries,
+        Err(error) => {
+            stage.violations.borrow_mut().add(format!("I15: {error}"));
+            0
+        }
+    };
+    same_states(&stage).await;
+    load.drain(ENDS_WITHIN / 8).await;
+    load.stop_reading().await;
+    stage.violations.borrow_mut().append(watch.finish().await);
+    *stage.done.borrow_mut() = Some((load, entries));
+    std::future::pending().await
+}
+
+/// What replicas make of the log is the same as well: I3.
+async fn same_states(stage: &Stage) {
+    let found = timeout(ENDS_WITHIN / 8, async {
+        loop {
+            match stage.differences() {
+                Some(parts) => return parts,
+                // What is written of what replicas have is on its way.
+                None => sleep(10 * TICK).await,
+            }
+        }
+    });
+    let told = match found.await {
+        Ok(parts) if parts.is_empty() => return,
+        Ok(parts) => format!("I3: replicas have applied the same, and their states differ in {parts:?}"),
+        Err(_) => "I15: replicas do not come to the same entry".to_owned(),
+    };
+    stage.violations.borrow_mut().add(told);
+}
+
+/// Makes the log as long as one that is old enough to be trimmed: with messages that nobody reads, and positions among them,
+/// so that there is something to know of what is gone.
+async fn fill(client: &Client, bytes: u64, seed: u64) -> turmoil::Result {
+    let mut random = StdRng::seed_from_u64(seed);
+    while client.admin().create_topic(&TopicSpec::new(OLD_TOPIC), None).await.is_err() {
+        sleep(10 * TICK).await;
+    }
+    let producer = client.producer(ProducerConfig::new("old"))?;
+    let reader = client.pull_consumer(PullConsumerConfig::new("old"))?;
+    for nth in 0..bytes.div_ceil(OLD_BYTES as u64) {
+        let mut body = vec![0; OLD_BYTES];
+        random.fill(&mut body[..]);
+        let sent = producer.send(Message::new(OLD_TOPIC, body)).await?;
+        if nth % 8 == 0 {
+            reader.commit(&sent.queue, sent.queue_offset.try_into()?).await?;
+        }
+    }
+    reader.shutdown().await;
+    Ok(())
+}
+
+/// What the script wants done by whoever leads.
+struct Orders {
+    addrs: Addrs,
+    group: Group,
+    replacing: Option<JoinHandle<bool>>,
+}
+
+impl Orders {
+    async fn look(&mut self, stage: &Stage) {
+        sleep(10 * TICK).await;
+        if let Some(at) = stage.shall_lead.take() {
+            tokio::spawn(lead(self.group.clone(), stage.nodes.get()[at]));
+        }
+        let is_asked = self.replacing.as_ref().map(JoinHandle::is_finished);
+        match (stage.newcomer.get(), is_asked) {
+            (Some(newcomer), None) => {
+                let addr = self.addrs.order(newcomer.at);
+                self.replacing = Some(tokio::spawn(replace(self.group.clone(), newcomer, addr)));
+            }
+            (_, Some(true)) => {
+                if let Some(asked) = self.replacing.take()
+                    && asked.await.unwrap_or(false)
+                {
+                    tracing::info!(newcomer = ?stage.newcomer.take(), "it is in");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Orders that a replica shall lead. Whether it does then is another matter: anything may come between.
+async fn lead(group: Group, node: u64) {
+    let Some(leader) = group.leads().await else { return };
+    let header = ElectMasterRequest { broker_id: i64::try_from(node).ok(), ..Default::default() };
+    let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
+    let _ = group.remote.invoke(&group.addrs[leader].to_string(), request, ANSWER_WITHIN).await;
+}
+
+/// Orders that a new replica shall take the place of one. Whether it has; what is not done now may be soon.
+async fn replace(group: Group, newcomer: Newcomer, addr: String) -> bool {
+    let Some(leader) = group.leads().await else { return false };
+    let id = |node: u64| i64::try_from(node).ok();
+    let header = ChangeReplicasRequest {
+        broker_name: Some(GROUP),
+        add: id(newcomer.node),
+        add_addr: Some(&addr),
+        remove: id(newcomer.instead_of),
+    };
+    let request = Frame::request(RequestCode::ChangeReplicas).with_ext(header.to_ext());
+    let leader = group.addrs[leader].to_string();
+    let Ok(answer) = group.remote.invoke(&leader, request, ANSWER_WITHIN).await else { return false };
+    answer.code == response::SUCCESS
+        && ChangeReplicasResponse::from_ext(&answer.ext).is_ok_and(|header| header.is_done)
+}
