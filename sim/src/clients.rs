@@ -21,6 +21,8 @@ use crate::scene::{BEGINS_WITHIN, ENDS_WITHIN, Newcomer, Plan, Stage, TICK};
 
 /// Bytes of a message that was there before all others.
 const OLD_BYTES: usize = 120 << 10;
+/// Of so many a position is committed, and of none that comes after.
+const OLD_POSITIONS: u64 = 4;
 /// Where it is.
 const OLD_TOPIC: &str = "old";
 /// When nothing more happens, a replica has taken another's place by then.
@@ -102,7 +104,7 @@ async fn fill(client: &Client, bytes: u64, seed: u64) -> turmoil::Result {
         let mut body = vec![0; OLD_BYTES];
         random.fill(&mut body[..]);
         let sent = producer.send(Message::new(OLD_TOPIC, body)).await?;
-        if nth % 8 == 0 {
+        if nth < OLD_POSITIONS {
             reader.commit(&sent.queue, sent.queue_offset.try_into()?).await?;
         }
     }
