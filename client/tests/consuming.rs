@@ -329,6 +329,23 @@ async fn an_ordered_queue_is_locked_first_and_given_back_last() {
     assert!(cluster.group(0).locks.lock().is_empty());
 }
 
+/// While another replica takes over, nobody can take a lock back; but soon, and else nobody could have the queue for a minute.
+#[tokio::test]
+async fn locks_are_given_back_when_a_leader_is_there_again() {
+    let cluster = Cluster::start(&[("g", 1)]).await;
+    let listener = |_: MessageBatch| async { OrderOutcome::Commit };
+    let consumer = client(&cluster).consume_ordered(config(), listener).await.unwrap();
+    eventually("its queues are locked", || !cluster.group(0).locks.lock().is_empty()).await;
+    let unlock = RequestCode::UnlockBatchMq;
+    cluster.replica(0, 0).set(Mode::RefusingOnly(unlock.code(), response::SERVICE_NOT_AVAILABLE));
+    tokio::join!(consumer.shutdown(), async {
+        cluster.replica(0, 0).asked(unlock, 2).await;
+        assert!(!cluster.group(0).locks.lock().is_empty());
+        cluster.replica(0, 0).set(Mode::Normal);
+    });
+    assert!(cluster.group(0).locks.lock().is_empty());
+}
+
 #[tokio::test]
 async fn a_new_leader_hears_of_the_group_and_its_locks_at_once() {
     let cluster = Cluster::start(&[("g", 2)]).await;

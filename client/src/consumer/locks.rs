@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 use trireme_remoting::body::{LockBatchBody, LockBatchResponse};
 use trireme_remoting::{Frame, RequestCode};
@@ -12,6 +13,11 @@ use trireme_remoting::{Frame, RequestCode};
 use super::core::Core;
 use crate::error::ClientError;
 use crate::message::MessageQueue;
+
+/// Until then it is tried to give locks back: longer than a failover.
+const UNLOCK_WITHIN: Duration = Duration::from_secs(3);
+/// Between two tries.
+const UNLOCK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What brokers said of locks.
 #[derive(Debug, Default)]
@@ -50,11 +56,17 @@ impl Core {
         locked
     }
 
-    /// Gives locks back. Best effort: they run out by themselves.
+    /// Gives locks back. What nobody takes back within a failover runs out by itself, but only after a minute, in which nobody
+    /// consumes.
     pub(super) async fn unlock(&self, queues: impl IntoIterator<Item = MessageQueue>) {
+        let deadline = Instant::now() + UNLOCK_WITHIN;
         let requests = by_broker(queues).into_values().map(|queues| async move {
-            if let Err(error) = self.ask_lock(RequestCode::UnlockBatchMq, &queues).await {
+            while let Err(error) = self.ask_lock(RequestCode::UnlockBatchMq, &queues).await {
                 debug!(group = self.group(), %error, "queues not unlocked");
+                if deadline < Instant::now() + UNLOCK_AGAIN_AFTER {
+                    return;
+                }
+                sleep(UNLOCK_AGAIN_AFTER).await;
             }
         });
         join_all(requests).await;
