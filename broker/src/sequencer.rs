@@ -360,7 +360,7 @@ impl Sequencer {
             let (frame, marks) = gathered.builder.finish(node.peers().group_version());
             // Its real size: an entry for which there is no room, here or in a message to a peer, would stop
             // the group if it were appended.
-            if disk.is_full() || !node.has_room(frame.payload().len() as u64) {
+            if disk.is_full() || !node.makes_room(frame.payload().len() as u64).await {
                 gathered.shares.into_iter().for_each(|share| share.waiter.tell(Err(SubmitError::Full)));
                 continue;
             }

@@ -129,7 +129,7 @@ impl Node {
     ///
     /// A leader that lost its quorum may still believe to lead: it refuses what it is sure about
     /// ([`ProposeError::NotLeader`], also with the term that [`Node::leadership`] shows), and `done` for
-    /// what it appended comes when the group has a leader again, however late. Ask [`Node::has_room`]
+    /// what it appended comes when the group has a leader again, however late. Ask [`Node::makes_room`]
     /// before: an entry for which there is none stops the replica.
     pub async fn propose(
         &self,
@@ -231,6 +231,12 @@ impl Node {
     /// space for a segment.
     pub fn has_room(&self, bytes: u64) -> bool {
         self.inner.room.fits(bytes)
+    }
+
+    /// The same, and waits until the next segment is prepared, if that is all that is missing: on a slow disk it may come later than
+    /// what is to go there.
+    pub async fn makes_room(&self, bytes: u64) -> bool {
+        self.inner.room.makes_room(bytes).await
     }
 
     /// Physical offsets at which the log can be made to start, ascending: where checkpoints are of what is applied. After

@@ -51,6 +51,17 @@ impl Room {
         frame_bytes <= self.largest && self.covers(promised, self.reserved)
     }
 
+    /// The same, when the next segment is prepared, if that is all that is missing.
+    pub async fn makes_room(&self, payload_bytes: u64) -> bool {
+        if self.fits(payload_bytes) {
+            return true;
+        }
+        if payload_bytes.saturating_add(FRAME_OVERHEAD) <= self.largest {
+            self.prepare().await;
+        }
+        self.fits(payload_bytes)
+    }
+
     /// Counts `frame_bytes` as written.
     pub fn promise(&self, frame_bytes: u64) -> Promise {
         self.promised.fetch_add(frame_bytes, Ordering::AcqRel);
@@ -64,11 +75,15 @@ impl Room {
         if let Some(promise) = self.try_accept(frame_bytes, keep) {
             return Some(promise);
         }
-        // The next segment may only be missing because nobody came round to preparing it. If that
-        // fails, its reason is told by the keeper, who tries too.
+        self.prepare().await;
+        self.try_accept(frame_bytes, keep)
+    }
+
+    /// The next segment may only be missing because nobody came round to preparing it. If that fails, its reason is told by the
+    /// keeper, who tries too.
+    async fn prepare(&self) {
         let log = self.log.clone();
         let _ = trireme_runtime::blocking(move || log.maintain()).await;
-        self.try_accept(frame_bytes, keep)
     }
 
     fn try_accept(&self, frame_bytes: u64, keep: u64) -> Option<Promise> {
@@ -138,5 +153,25 @@ mod tests {
         // Space for a segment again: it is made when it is asked for.
         disk.set_capacity(None);
         assert!(room.accept(SEGMENT / 2, true).await.is_some());
+    }
+
+    /// Who fills segments faster than they are prepared waits for the next one, and is not refused.
+    #[tokio::test]
+    async fn a_segment_that_is_not_prepared_yet_is_no_full_disk() {
+        let disk = FaultyDisk::new();
+        let room = room(&disk);
+        let mut index = 0;
+        while room.fits(20_000) {
+            append(&room, index, 20_000);
+            index += 1;
+        }
+        assert!(!room.makes_room(SEGMENT).await, "never for more than a segment");
+        assert!(room.makes_room(20_000).await && room.fits(20_000));
+        while room.fits(20_000) {
+            append(&room, index, 20_000);
+            index += 1;
+        }
+        disk.set_capacity(Some(disk.used()));
+        assert!(!room.makes_room(20_000).await);
     }
 }
