@@ -33,7 +33,7 @@ const IMPATIENCE: Duration = Duration::from_secs(10);
 /// Of what was wanted in the times without a fault, so many percent must have been sent, or the run shows too little.
 const LEAST_LOAD: usize = 50;
 /// Whoever consumes is never so far behind: of a group in order, a member that goes is missed for a minute.
-const CONSUMED_WITHIN: Duration = Duration::from_secs(120);
+const CONSUMED_WITHIN: Duration = Duration::from_secs(240);
 /// What a message takes in the log, on average.
 const MESSAGE_BYTES: u64 = 700;
 /// In the directory of a run: segments of the log that replicas may have let go of.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use trireme_client::MessageQueue;
+use trireme_remoting::body::{self, LockBatchBody};
 use trireme_remoting::headers::{PULL_SUBSCRIPTION, PullRequest, PullResponse, SendHeader};
 use trireme_remoting::message::{BatchItem, StoredMessage, StoredMessages};
 use trireme_remoting::{Client, Frame, RequestCode, response};
@@ -19,6 +20,22 @@ const READABLE_WITHIN: Duration = Duration::from_secs(60);
 pub fn send_request(queue: &MessageQueue, body: impl Into<Bytes>, properties: &str) -> Frame {
     let ext = send_header(queue, properties).to_ext_v2();
     Frame::request(RequestCode::SendMessageV2).with_ext(ext).with_body(body.into())
+}
+
+/// A request to give back what locks a member of a group has on these queues.
+pub fn unlock_request(queues: &[MessageQueue], group: &str, client_id: &str) -> Frame {
+    let queue = |queue: &MessageQueue| body::MessageQueue {
+        topic: queue.topic.to_string(),
+        broker_name: queue.broker_name.to_string(),
+        queue_id: queue.queue_id,
+    };
+    let body = LockBatchBody {
+        consumer_group: group.to_owned(),
+        client_id: client_id.to_owned(),
+        only_this_broker: false,
+        mq_set: queues.iter().map(queue).collect(),
+    };
+    Frame::request(RequestCode::UnlockBatchMq).with_body(body.encode())
 }
 
 /// A request to store messages with these bodies side by side, all or none.

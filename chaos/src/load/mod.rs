@@ -182,7 +182,7 @@ impl Load {
         let straight = |number| Straight::new(remote, addrs, number);
         load.readers.spawn(readers::read(load.shared.clone(), load.client.clone()));
         load.readers.spawn(readers::probe(load.shared.clone(), remote.clone(), addrs.clone(), seed));
-        load.readers.spawn(ordered::consume(load.shared.clone(), new_client, seed));
+        load.readers.spawn(ordered::consume(load.shared.clone(), new_client, straight(2), seed));
         load.readers.spawn(ordered::ask(load.shared.clone(), straight(0)));
         load.readers.spawn(retries::consume(load.shared.clone(), straight(1)));
         Ok(load)
@@ -360,6 +360,8 @@ impl Shared {
             self.acked.fetch_add(attempt.messages as usize, Ordering::Relaxed);
             if let Some(queue) = self.number(&place.queue) {
                 self.ends.lock()[queue].raise(place.offset + u64::from(attempt.messages));
+            } else if let Some(queue) = self.ordered_queues.iter().position(|known| *known == place.queue) {
+                self.progress.ends_behind(queue, place.offset + 1);
             }
         }
         self.attempts.lock().push(attempt);

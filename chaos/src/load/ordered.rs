@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use crate::check::Violations;
 use crate::check::logs::Contents;
 use crate::check::order::Ordered;
 use crate::history::Id;
+use crate::wire;
 
 /// The topic, which has a queue for each of its senders.
 pub(super) const TOPIC: &str = "chaos-ordered";
@@ -35,11 +36,16 @@ const GROUP: &str = "chaos-ordered";
 const MEMBERS: usize = 3;
 /// How long a message takes: most of the time somebody consumes, so that two who do so at once are seen.
 const CONSUMES_FOR: Duration = Duration::from_millis(60);
+/// But whoever is so many messages behind, since the queue was a dead member's for some time, makes haste: what it is to consume is
+/// not kept for ever.
+const BEHIND: u64 = 100;
 /// One of so many has to be given again.
 const AGAIN_EACH: u32 = 50;
 /// Between two members that go, and how long they are away, at most.
 const STAYS: Duration = Duration::from_secs(6);
 const AWAY: Duration = Duration::from_secs(1);
+/// What a member had that has gone is free by then, if anybody leads.
+const GIVES_BACK_WITHIN: Duration = Duration::from_secs(20);
 /// Between two questions how far the group is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 /// Whoever takes a queue over goes on at a position that it was told no longer ago.
@@ -53,6 +59,8 @@ pub(super) struct Progress {
     ordered: Mutex<Ordered>,
     /// What each queue's position was told to be, and when.
     told: Mutex<Vec<VecDeque<(Instant, u64)>>>,
+    /// Where each queue ends at least.
+    ends: [AtomicU64; QUEUES],
     members: AtomicU32,
 }
 
@@ -61,6 +69,7 @@ impl Progress {
         Self {
             ordered: Mutex::new(Ordered::new(QUEUES)),
             told: Mutex::new(vec![VecDeque::new(); QUEUES]),
+            ends: Default::default(),
             members: AtomicU32::new(0),
         }
     }
@@ -80,6 +89,15 @@ impl Progress {
         (self.ordered.lock().replays, self.members.load(Ordering::Relaxed))
     }
 
+    /// A message was stored before this offset.
+    pub(super) fn ends_behind(&self, queue: usize, end: u64) {
+        self.ends[queue].fetch_max(end, Ordering::Relaxed);
+    }
+
+    fn is_behind(&self, queue: usize, offset: u64) -> bool {
+        offset + BEHIND < self.ends[queue].load(Ordering::Relaxed)
+    }
+
     fn was_told(&self, queue: usize, position: u64) {
         self.told.lock()[queue].push_back((Instant::now(), position));
     }
@@ -96,7 +114,7 @@ impl Progress {
 }
 
 /// Lets members come and go until the load is over, and leaves them all there then.
-pub(super) async fn consume(shared: Arc<Shared>, client: NewClient, seed: u64) {
+pub(super) async fn consume(shared: Arc<Shared>, client: NewClient, mut replicas: Straight, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut members = Vec::new();
     for _ in 0..MEMBERS {
@@ -111,8 +129,23 @@ pub(super) async fn consume(shared: Arc<Shared>, client: NewClient, seed: u64) {
         let (consumer, client_of_it) = members.swap_remove(random.random_range(0..MEMBERS));
         consumer.shutdown().await;
         client_of_it.shutdown();
+        give_back(&shared.ordered_queues, client_of_it.id(), &mut replicas).await;
         sleep(AWAY.mul_f64(random.random_range(0.0..1.0))).await;
         members.push(member(&shared, &client).await);
+    }
+}
+
+/// Gives back what a member that has gone could not, since nobody led. Otherwise its queues were nobody's for as long as leaders
+/// change more often than locks run out, and what they hold is not kept so long.
+async fn give_back(queues: &[MessageQueue], client_id: &str, replicas: &mut Straight) {
+    let deadline = Instant::now() + GIVES_BACK_WITHIN;
+    while Instant::now() < deadline {
+        match replicas.ask(wire::unlock_request(queues, GROUP, client_id)).await {
+            Ok(answer) if answer.code == response::SUCCESS => return,
+            Ok(_) => replicas.turn(),
+            Err(_) => {}
+        }
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -148,7 +181,7 @@ async fn join(shared: &Arc<Shared>, client: &NewClient) -> Result<(PushConsumer,
                 let least = shared.progress.least(queue);
                 let given = (queue, offset, id);
                 shared.progress.ordered.lock().begin(number, given, least, &mut shared.violations.lock());
-                if !shared.is_over() {
+                if !shared.is_over() && !shared.progress.is_behind(queue, offset) {
                     sleep(CONSUMES_FOR).await;
                 }
                 let again = id.seq % AGAIN_EACH == AGAIN_EACH - 1 && failed.lock().insert(id);
