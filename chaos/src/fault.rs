@@ -10,13 +10,9 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
-use trireme_remoting::headers::{ChangeReplicasRequest, ChangeReplicasResponse, ElectMasterRequest};
-use trireme_remoting::{Frame, RequestCode, response};
 
 use crate::history::{Epoch, Micros};
-use crate::world::{
-    CLIENT, Canary, Cluster, GROUP, HostNo, Link, NAMESRVS, REPLICAS, Status, Tracer, can_be_wrong,
-};
+use crate::world::{CLIENT, Canary, Cluster, HostNo, Link, NAMESRVS, REPLICAS, Status, Tracer, can_be_wrong};
 
 /// Who can sync at all does so within this.
 const SYNCS_WITHIN: Duration = Duration::from_secs(3);
@@ -437,7 +433,7 @@ impl Fault {
                     && asked < ASKS
                 {
                     asked += 1;
-                    ask_to_lead(cluster, at, to).await?;
+                    cluster.group.hand_over(at, cluster.replicas[to].node).await;
                     leads = cluster.group.leader(RECOVERS_WITHIN).await.ok();
                 }
                 sleep(self.lasts).await;
@@ -612,36 +608,9 @@ async fn power_on(
     Ok(claim(dead, "what was written and not synced is gone", "what was not synced is there"))
 }
 
-/// Asks a leader to hand the lead to another.
-async fn ask_to_lead(cluster: &Cluster, leader: usize, to: usize) -> anyhow::Result<()> {
-    let broker_id = i64::try_from(cluster.replicas[to].node)?;
-    let header = ElectMasterRequest { broker_id: Some(broker_id), ..Default::default() };
-    let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
-    let addr = cluster.replicas[leader].addr.to_string();
-    // Whether it was answered or not: who leads counts.
-    let _ = cluster.group.remote.invoke(&addr, request, Duration::from_secs(5)).await;
-    Ok(())
-}
-
 /// Asks a leader to let the replica at a place take the place of another. Whether it has.
 async fn ask_to_replace(cluster: &Cluster, at: usize, old: u64) -> bool {
-    let Some(leader) = cluster.group.leads().await else { return false };
-    let id = |node: u64| i64::try_from(node).ok();
-    let addr = cluster.addr_of(at);
-    let header = ChangeReplicasRequest {
-        broker_name: Some(GROUP),
-        add: id(cluster.replicas[at].node),
-        add_addr: Some(&addr),
-        remove: id(old),
-    };
-    let request = Frame::request(RequestCode::ChangeReplicas).with_ext(header.to_ext());
-    let addr = cluster.replicas[leader].addr.to_string();
-    let Ok(answer) = cluster.group.remote.invoke(&addr, request, Duration::from_secs(6)).await else {
-        return false;
-    };
-    // What is refused now may be done soon: who is new is only just starting.
-    answer.code == response::SUCCESS
-        && ChangeReplicasResponse::from_ext(&answer.ext).is_ok_and(|header| header.is_done)
+    cluster.group.replace(old, cluster.replicas[at].node, &cluster.addr_of(at)).await
 }
 
 fn any_injected(tracers: &[Tracer]) -> anyhow::Result<bool> {

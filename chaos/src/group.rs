@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use anyhow::bail;
 use tokio::time::Instant;
-use trireme_remoting::Client;
+use trireme_remoting::headers::{ChangeReplicasRequest, ChangeReplicasResponse, ElectMasterRequest};
+use trireme_remoting::{Client, Frame, RequestCode, response};
 
-use crate::world::Status;
+use crate::world::{GROUP, Status};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(20);
+/// For an order to a leader.
+const ORDERED_WITHIN: Duration = Duration::from_secs(6);
 
 /// Where the replicas are, and what asks them.
 #[derive(Clone)]
@@ -33,6 +36,32 @@ impl Group {
         let statuses = self.statuses().await;
         let leading = statuses.iter().enumerate().filter_map(|(at, status)| Some((at, status.as_ref()?)));
         leading.filter(|(_, status)| status.leads()).max_by_key(|(_, status)| status.term).map(|(at, _)| at)
+    }
+
+    /// Orders the replica at a place, which leads, to hand the lead to another. Whether that leads then is another matter:
+    /// anything may come between.
+    pub async fn hand_over(&self, leader: usize, to: u64) {
+        let header = ElectMasterRequest { broker_id: i64::try_from(to).ok(), ..Default::default() };
+        let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
+        let _ = self.remote.invoke(&self.addrs[leader].to_string(), request, ORDERED_WITHIN).await;
+    }
+
+    /// Asks whoever leads to let a new replica, which is reached there, take the place of another. Whether it has; what is not
+    /// done now may be soon.
+    pub async fn replace(&self, old: u64, new: u64, addr: &str) -> bool {
+        let Some(leader) = self.leads().await else { return false };
+        let id = |node: u64| i64::try_from(node).ok();
+        let header = ChangeReplicasRequest {
+            broker_name: Some(GROUP),
+            add: id(new),
+            add_addr: Some(addr),
+            remove: id(old),
+        };
+        let request = Frame::request(RequestCode::ChangeReplicas).with_ext(header.to_ext());
+        let leader = self.addrs[leader].to_string();
+        let Ok(answer) = self.remote.invoke(&leader, request, ORDERED_WITHIN).await else { return false };
+        answer.code == response::SUCCESS
+            && ChangeReplicasResponse::from_ext(&answer.ext).is_ok_and(|header| header.is_done)
     }
 
     /// Waits for a leader.

@@ -11,10 +11,8 @@ use tokio::time::{sleep, timeout};
 use trireme_chaos::group::Group;
 use trireme_chaos::load::Load;
 use trireme_chaos::watch::{Runs, Watch};
-use trireme_chaos::world::GROUP;
 use trireme_client::{Client, ClientConfig, Message, ProducerConfig, PullConsumerConfig, TopicSpec};
-use trireme_remoting::headers::{ChangeReplicasRequest, ChangeReplicasResponse, ElectMasterRequest};
-use trireme_remoting::{ClientOptions, Frame, RequestCode, response};
+use trireme_remoting::ClientOptions;
 
 use crate::hosts::Addrs;
 use crate::scene::{BEGINS_WITHIN, ENDS_WITHIN, Newcomer, Plan, Stage, TICK};
@@ -27,8 +25,6 @@ const OLD_POSITIONS: u64 = 4;
 const OLD_TOPIC: &str = "old";
 /// When nothing more happens, a replica has taken another's place by then.
 const REPLACED_WITHIN: Duration = Duration::from_secs(30);
-/// For an order to a leader.
-const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 
 /// Sends, reads, gives orders and looks, until the stage is over; then waits until all is the same everywhere.
 pub async fn run(addrs: Addrs, plan: Plan, old_bytes: u64, stage: Rc<Stage>, runs: Runs) -> turmoil::Result {
@@ -123,13 +119,14 @@ impl Orders {
     async fn look(&mut self, stage: &Stage) {
         sleep(10 * TICK).await;
         if let Some(at) = stage.shall_lead.take() {
-            tokio::spawn(lead(self.group.clone(), stage.nodes.get()[at]));
+            tokio::spawn(hand_over(self.group.clone(), stage.nodes.get()[at]));
         }
         let is_asked = self.replacing.as_ref().map(JoinHandle::is_finished);
         match (stage.newcomer.get(), is_asked) {
-            (Some(newcomer), None) => {
-                let addr = self.addrs.order(newcomer.at);
-                self.replacing = Some(tokio::spawn(replace(self.group.clone(), newcomer, addr)));
+            (Some(Newcomer { at, node, instead_of }), None) => {
+                let (group, addr) = (self.group.clone(), self.addrs.order(at));
+                let asking = async move { group.replace(instead_of, node, &addr).await };
+                self.replacing = Some(tokio::spawn(asking));
             }
             (_, Some(true)) => {
                 if let Some(asked) = self.replacing.take()
@@ -143,27 +140,8 @@ impl Orders {
     }
 }
 
-/// Orders that a replica shall lead. Whether it does then is another matter: anything may come between.
-async fn lead(group: Group, node: u64) {
-    let Some(leader) = group.leads().await else { return };
-    let header = ElectMasterRequest { broker_id: i64::try_from(node).ok(), ..Default::default() };
-    let request = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
-    let _ = group.remote.invoke(&group.addrs[leader].to_string(), request, ANSWER_WITHIN).await;
-}
-
-/// Orders that a new replica shall take the place of one. Whether it has; what is not done now may be soon.
-async fn replace(group: Group, newcomer: Newcomer, addr: String) -> bool {
-    let Some(leader) = group.leads().await else { return false };
-    let id = |node: u64| i64::try_from(node).ok();
-    let header = ChangeReplicasRequest {
-        broker_name: Some(GROUP),
-        add: id(newcomer.node),
-        add_addr: Some(&addr),
-        remove: id(newcomer.instead_of),
-    };
-    let request = Frame::request(RequestCode::ChangeReplicas).with_ext(header.to_ext());
-    let leader = group.addrs[leader].to_string();
-    let Ok(answer) = group.remote.invoke(&leader, request, ANSWER_WITHIN).await else { return false };
-    answer.code == response::SUCCESS
-        && ChangeReplicasResponse::from_ext(&answer.ext).is_ok_and(|header| header.is_done)
+async fn hand_over(group: Group, to: u64) {
+    if let Some(leader) = group.leads().await {
+        group.hand_over(leader, to).await;
+    }
 }
