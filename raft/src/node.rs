@@ -361,35 +361,52 @@ impl Node {
     /// Lets another replica lead, and returns when it does and what this one appended is applied here. Does
     /// nothing on a replica that does not lead. Takes an election timeout at most: after that the others help
     /// themselves.
+    ///
+    /// Who is to take over does so when the last entry is on its disk, and gives up if that takes an election timeout. So the
+    /// others are asked as well, and again, until one does: who comes first has the old leader's vote.
     pub async fn hand_over(&self) {
         let us = self.inner.config.node;
         let mut leadership = self.leadership();
         if leadership.borrow().role != Role::Leader {
             return;
         }
-        let Some(to) = self.successor() else { return };
+        let timing = self.inner.config.timing;
+        let successors = self.successors();
+        if successors.is_empty() {
+            return;
+        }
         let handed_over = async {
-            self.transfer_leader(to).await.ok()?;
-            leadership.wait_for(|now| now.leader.is_some_and(|leader| leader != us)).await.ok()?;
+            for to in successors.iter().cycle() {
+                self.transfer_leader(*to).await.ok()?;
+                let led = leadership.wait_for(|now| now.leader.is_some_and(|leader| leader != us));
+                if let Ok(led) = tokio::time::timeout(timing.election_min / 4, led).await {
+                    led.ok()?;
+                    break;
+                }
+            }
             // What we appended is committed by the next leader; our proposers hear it from us.
             let last = self.inner.log.last();
             let mut applied = self.applied();
             applied.wait_for(|applied| last <= *applied).await.ok().map(drop)
         };
-        if tokio::time::timeout(self.inner.config.timing.election_max, handed_over).await.is_err() {
-            tracing::info!(node = us, to, "leadership not handed over in time");
+        if tokio::time::timeout(timing.election_max, handed_over).await.is_err() {
+            tracing::info!(node = us, ?successors, "leadership not handed over in time");
         }
     }
 
-    /// The voter that has most of our log, of those that answered lately.
-    fn successor(&self) -> Option<NodeId> {
+    /// The voters that answered lately, those that have most of our log first.
+    fn successors(&self) -> Vec<NodeId> {
         let us = self.inner.config.node;
         let members = self.inner.raft.server_metrics().borrow_watched().membership_config.clone();
-        let matched = self.inner.raft.data_metrics().borrow_watched().replication.clone()?;
+        let Some(matched) = self.inner.raft.data_metrics().borrow_watched().replication.clone() else {
+            return Vec::new();
+        };
         let lately = self.inner.config.timing.election_min;
         let voters =
             members.membership().voter_ids().filter(|node| *node != us && self.was_heard(*node, lately));
-        voters.max_by_key(|node| matched.get(node).copied().flatten())
+        let mut voters: Vec<NodeId> = voters.collect();
+        voters.sort_by_key(|node| std::cmp::Reverse(matched.get(node).copied().flatten()));
+        voters
     }
 
     /// Whether a replica has answered this one, which leads, since so long ago.

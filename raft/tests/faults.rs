@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::disk::Trouble;
-use harness::{CALM, Cluster, PATIENCE, propose, stopped, until, within};
+use harness::{CALM, Cluster, PATIENCE, leadership, propose, stopped, until, within};
 use trireme_commitlog::faulty::FaultyDisk;
 use trireme_raft::node::Role;
 use trireme_raft::proposal::ProposeError;
@@ -279,5 +279,35 @@ async fn a_store_in_use_is_refused() {
     cluster.stop(1).await;
     drop(trireme_raft::node::Store::open(&other, 1).unwrap());
     cluster.start(1).await;
+    cluster.stop_all().await;
+}
+
+/// Who is to take over may be the one whose disk stands still: the other one does, and nobody waits for an election timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_disk_stands_still_holds_up_no_hand_over() {
+    let (mut cluster, troubles) = troubled(SEGMENT).await;
+    for round in 0..4 {
+        cluster.settle().await;
+        let (leader, term) = cluster.leader().await;
+        let followers = cluster.followers(leader);
+        let (stuck, free) = (followers[round % 2], followers[1 - round % 2]);
+        for follower in [stuck, free] {
+            of(&troubles, follower).hold(true);
+        }
+        let told = propose(cluster.node(leader), term, round as u64, 1000).await;
+        let since = Instant::now();
+        let stopping = cluster.node(leader).clone();
+        let handed_over = tokio::spawn(async move { stopping.hand_over().await });
+        leadership(cluster.node(leader), "to give up", |now| !now.ready).await;
+        of(&troubles, free).hold(false);
+        let (next, _) = cluster.leader_after(term).await;
+        assert_eq!(next, free);
+        let took = since.elapsed();
+        assert!(took < CALM.election_max, "that is an election by timeout: {took:?}");
+        handed_over.await.unwrap();
+        of(&troubles, stuck).hold(false);
+        within(PATIENCE, "a verdict", told).await.unwrap().unwrap();
+    }
+    cluster.assert_identical().await;
     cluster.stop_all().await;
 }
