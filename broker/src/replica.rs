@@ -28,7 +28,9 @@ use crate::features::offsets::Gather;
 use crate::features::pull::{Parked, Readers};
 use crate::features::retention::{Policy, Retention};
 use crate::features::scrub::{Mender, Scrub};
-use crate::features::{clients, delay, members, offsets, pull, retention, scrub, upgrade, witness};
+use crate::features::{
+    clients, delay, leadership, members, offsets, pull, retention, scrub, upgrade, witness,
+};
 use crate::indexer;
 use crate::queues::consume::{self, ConsumeQueues, Position, Rebuild};
 use crate::queues::keys::{self, KeyIndex};
@@ -295,7 +297,7 @@ impl Broker {
     /// Stops in order: hands leadership over while it still serves, takes no more requests, answers those that
     /// are open, saves the state.
     pub async fn shutdown(&self) {
-        self.shared.node.hand_over().await;
+        leadership::hand_over(&self.shared).await;
         // A pull that waits for messages would hold up the drain for as long as that may take, and then hear
         // nothing.
         self.shared.parked.close();

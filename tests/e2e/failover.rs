@@ -1,14 +1,21 @@
 //! Replicas that die, stand still or are restarted under load. Nothing acknowledged is lost, moved or repeated.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use trireme_chaos::check::Violations;
 use trireme_chaos::check::logs::{self, Log};
 use trireme_chaos::history::{Attempt, Id, Outcome};
 use trireme_chaos::outcome;
 use trireme_client::MessageQueue;
-use trireme_remoting::headers::{ElectMasterRequest, GetMaxOffsetRequest, OffsetResponse};
+use trireme_remoting::headers::{
+    CreateTopicRequest, ElectMasterRequest, GetMaxOffsetRequest, OffsetResponse, QueryConsumerOffsetRequest,
+    UpdateConsumerOffsetRequest,
+};
 use trireme_remoting::{ClientOptions, Frame, RequestCode, response};
 
 use crate::harness::{Cluster, Options};
@@ -354,6 +361,97 @@ async fn handed_over() {
     println!("the longest of {} sends took {} ms", attempts.len(), longest.as_millis());
     let failed: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.place().is_none()).collect();
     assert!(failed.is_empty(), "somebody noticed: {failed:?}");
+    cluster.assert_healthy();
+}
+
+/// Nobody waits for the answer to a position that a consumer commits as it goes, nor sends it again: it goes along with the lead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn positions_go_along_with_the_lead() {
+    const GROUP: &str = "goes-along";
+    let mut cluster = cluster().await;
+    let topic = cluster.topic("goes-along", 4).await;
+    for round in 1..=6 {
+        let from = cluster.leader().await;
+        let addr = cluster.replicas[from].addr;
+        for queue in 0..4 {
+            let header = UpdateConsumerOffsetRequest {
+                consumer_group: GROUP,
+                topic: &topic,
+                queue_id: queue,
+                commit_offset: round * 10 + i64::from(queue),
+            };
+            let commit = Frame::request(RequestCode::UpdateConsumerOffset).with_ext(header.to_ext());
+            cluster.remote.oneway(&addr.to_string(), commit).await.unwrap();
+        }
+        // Behind them on the same connection; every other time the leader stops instead.
+        if round % 2 == 0 {
+            let to = (from as i64 + 1) % 3 + 1;
+            let header = ElectMasterRequest { broker_id: Some(to), ..Default::default() };
+            let elect = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
+            let answer = wire::ask(&cluster.remote, addr, elect).await.unwrap();
+            assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
+        } else {
+            cluster.status(from).await;
+            cluster.replicas[from].process.stop().await;
+            cluster.restart(from);
+        }
+        let led = cluster.leader().await;
+        for queue in 0..4 {
+            let header = QueryConsumerOffsetRequest {
+                consumer_group: GROUP,
+                topic: &topic,
+                queue_id: queue,
+                ..Default::default()
+            };
+            let query = Frame::request(RequestCode::QueryConsumerOffset).with_ext(header.to_ext());
+            let answer = wire::ask(&cluster.remote, cluster.replicas[led].addr, query).await.unwrap();
+            let told = OffsetResponse::from_ext(&answer.ext).map(|header| header.offset);
+            assert_eq!(told, Ok(round * 10 + i64::from(queue)), "queue {queue} in round {round}");
+        }
+        cluster.caught_up(from).await;
+    }
+    cluster.assert_healthy();
+}
+
+/// What the leader refuses since it hands over was not done: it goes to the next one, whatever was asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_in_a_hand_over_is_done_by_the_next_leader() {
+    let mut cluster = cluster().await;
+    let remote = &cluster.remote;
+    let addrs: Vec<SocketAddr> = cluster.replicas.iter().map(|replica| replica.addr).collect();
+    let (made, is_over) = (watch::Sender::new(0_usize), AtomicBool::new(false));
+    // One at each replica.
+    let asking = join_all(addrs.iter().map(async |addr| {
+        while !is_over.load(Ordering::Relaxed) {
+            let topic = format!("made-{}-{}", addr.port(), *made.borrow());
+            let header = CreateTopicRequest {
+                topic: &topic,
+                default_topic: "TBW102",
+                read_queue_nums: 1,
+                write_queue_nums: 1,
+                perm: 6,
+                topic_filter_type: "SINGLE_TAG",
+                ..Default::default()
+            };
+            let request = Frame::request(RequestCode::UpdateAndCreateTopic).with_ext(header.to_ext());
+            let answer = wire::ask(remote, *addr, request).await.unwrap();
+            assert_eq!(answer.code, response::SUCCESS, "{topic}: {:?}", answer.remark);
+            made.send_modify(|made| *made += 1);
+        }
+    }));
+    let handing = async {
+        let mut progress = made.subscribe();
+        for round in 0..20 {
+            let until = *progress.borrow() + 3;
+            let header = ElectMasterRequest { broker_id: Some(round % 3 + 1), ..Default::default() };
+            let elect = Frame::request(RequestCode::ControllerElectMaster).with_ext(header.to_ext());
+            let answer = wire::ask(remote, addrs[0], elect).await.unwrap();
+            assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
+            progress.wait_for(|made| until <= *made).await.unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(asking, handing);
     cluster.assert_healthy();
 }
 

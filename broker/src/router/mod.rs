@@ -16,7 +16,7 @@ use trireme_planted::{self as planted, Defect};
 use trireme_remoting::{Connection, Frame, RequestCode, RequestHandler, Responder, response};
 
 pub use forwarding::{born_host, is_forwarded};
-pub use refusal::{Refusal, answer_when};
+pub use refusal::{Refusal, answer_when, refuse};
 
 use crate::features::{
     clients, groups, leadership, locks, members, offsets, pull, query, retention, retry, runtime, scrub,
@@ -108,8 +108,8 @@ fn dispatch(shared: &Arc<Shared>, code: RequestCode, request: Frame, responder: 
         RequestCode::PullMessage | RequestCode::LitePullMessage => pull::pull(shared, request, responder),
         RequestCode::QueryMessage => query::by_key(shared, &request, responder),
         RequestCode::ViewMessageById => query::by_offset(shared, &request, responder),
-        RequestCode::QueryConsumerOffset => offsets::query(shared, &request, responder),
-        RequestCode::UpdateConsumerOffset => offsets::commit(shared, &request, responder),
+        RequestCode::QueryConsumerOffset => offsets::query(shared, request, responder),
+        RequestCode::UpdateConsumerOffset => offsets::commit(shared, request, responder),
         RequestCode::SearchOffsetByTimestamp => offsets::search_by_time(shared, &request, responder),
         RequestCode::GetMaxOffset => offsets::max_offset(shared, &request, responder),
         RequestCode::GetMinOffset => offsets::min_offset(shared, &request, responder),
@@ -118,15 +118,15 @@ fn dispatch(shared: &Arc<Shared>, code: RequestCode, request: Frame, responder: 
         RequestCode::UnregisterClient => clients::unregister(shared, request, responder),
         RequestCode::GetConsumerListByGroup => clients::consumers_of(shared, &request, responder),
         RequestCode::CheckClientConfig => clients::check_config(&request, responder),
-        RequestCode::ConsumerSendMsgBack => retry::send_back(shared, &request, responder),
-        RequestCode::LockBatchMq => locks::lock(shared, &request, responder),
-        RequestCode::UnlockBatchMq => locks::unlock(shared, &request, responder),
-        RequestCode::UpdateAndCreateTopic => topics::put(shared, &request, responder),
-        RequestCode::DeleteTopicInBroker => topics::delete(shared, &request, responder),
+        RequestCode::ConsumerSendMsgBack => retry::send_back(shared, request, responder),
+        RequestCode::LockBatchMq => locks::lock(shared, request, responder),
+        RequestCode::UnlockBatchMq => locks::unlock(shared, request, responder),
+        RequestCode::UpdateAndCreateTopic => topics::put(shared, request, responder),
+        RequestCode::DeleteTopicInBroker => topics::delete(shared, request, responder),
         RequestCode::GetTopicConfig => topics::get_one(shared, &request, responder),
         RequestCode::GetAllTopicConfig => topics::get_all(shared, responder),
-        RequestCode::UpdateAndCreateSubscriptionGroup => groups::put(shared, &request, responder),
-        RequestCode::DeleteSubscriptionGroup => groups::delete(shared, &request, responder),
+        RequestCode::UpdateAndCreateSubscriptionGroup => groups::put(shared, request, responder),
+        RequestCode::DeleteSubscriptionGroup => groups::delete(shared, request, responder),
         RequestCode::GetSubscriptionGroupConfig => groups::get_one(shared, &request, responder),
         RequestCode::GetAllSubscriptionGroupConfig => groups::get_all(shared, responder),
         RequestCode::DeleteExpiredCommitLog | RequestCode::CleanExpiredConsumeQueue => {

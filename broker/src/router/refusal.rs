@@ -1,9 +1,11 @@
 //! Why a request is not done: a response code and words for a person.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use trireme_remoting::{FieldError, Frame, Responder, response};
 
+use super::Router;
 use crate::names::NameError;
 use crate::replica::Shared;
 use crate::sequencer::SubmitError;
@@ -51,21 +53,27 @@ impl From<NameError> for Refusal {
     }
 }
 
-impl From<SubmitError> for Refusal {
-    fn from(error: SubmitError) -> Self {
-        Self::new(error.code(), error.to_string())
-    }
-}
-
-/// Answers "success", or the refusal, when `done` is. For requests that are rare: it takes a task.
+/// Answers "success", or refuses the request, when `done` is. For requests that are rare: it takes a task.
 pub fn answer_when(
+    shared: &Arc<Shared>,
+    request: Frame,
     responder: Responder,
     done: impl Future<Output = Result<(), SubmitError>> + Send + 'static,
 ) {
+    let shared = shared.clone();
     tokio::spawn(async move {
         match done.await {
             Ok(()) => responder.reply(Frame::response(response::SUCCESS)),
-            Err(error) => Refusal::from(error).reply(responder),
+            Err(error) => refuse(&shared, request, responder, error),
         }
     });
+}
+
+/// What is to be done with a request that the sequencer refused: whoever leads now may take what is not in the log and never
+/// will be.
+pub fn refuse(shared: &Arc<Shared>, request: Frame, responder: Responder, error: SubmitError) {
+    match error {
+        SubmitError::NotLeader => Router::reroute(shared, request, responder),
+        error => Refusal::new(error.code(), error.to_string()).reply(responder),
+    }
 }

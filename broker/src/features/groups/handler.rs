@@ -32,7 +32,7 @@ pub fn auto_create(shared: &Arc<Shared>, name: &str) {
 }
 
 /// Code 200.
-pub fn put(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
+pub fn put(shared: &Arc<Shared>, request: Frame, responder: Responder) {
     let config = SubscriptionGroupConfig::decode(request.body.as_slice())
         .map_err(|error| Refusal::new(response::SYSTEM_ERROR, format!("the group's settings: {error}")));
     let checked = config.and_then(|config| {
@@ -42,7 +42,7 @@ pub fn put(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
     match checked {
         Ok(put) => {
             let task = shared.clone();
-            answer_when(responder, async move {
+            answer_when(shared, request, responder, async move {
                 task.sequencer.propose(vec![Command::PutGroup(put)]).await.map(drop)
             });
         }
@@ -51,7 +51,7 @@ pub fn put(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
 }
 
 /// Code 207.
-pub fn delete(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
+pub fn delete(shared: &Arc<Shared>, request: Frame, responder: Responder) {
     let header = match DeleteSubscriptionGroupRequest::from_ext(&request.ext) {
         Ok(header) => header,
         Err(error) => return Refusal::from(error).reply(responder),
@@ -64,7 +64,7 @@ pub fn delete(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
         forget_offsets: header.clean_offset.unwrap_or(false),
     };
     let task = shared.clone();
-    answer_when(responder, async move {
+    answer_when(shared, request, responder, async move {
         task.sequencer.propose(vec![Command::DeleteGroup(delete)]).await.map(drop)
     });
 }

@@ -49,7 +49,7 @@ pub fn elect(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
     tokio::spawn(async move {
         let mut leadership = shared.node.leadership();
         if to != shared.config.node
-            && let Err(error) = shared.node.transfer_leader(to).await
+            && let Err(error) = super::hand_over_to(&shared, to).await
         {
             return Refusal::new(response::SYSTEM_ERROR, error.to_string()).reply(responder);
         }

@@ -4,5 +4,7 @@
 //! address for the controller's (`mqadmin electMaster -a`). Request codes 1002 and 1005.
 
 mod handler;
+mod order;
 
 pub use handler::{controller, elect};
+pub use order::{hand_over, hand_over_to};

@@ -15,7 +15,7 @@ use crate::command::Command;
 use crate::features::topics::Topic;
 use crate::names;
 use crate::replica::Shared;
-use crate::router::{Refusal, answer_when};
+use crate::router::{Refusal, Router, answer_when, refuse};
 use crate::sequencer::{Proposed, SubmitError};
 
 /// Queues of one request.
@@ -25,13 +25,13 @@ const SINCE_VERSION: u32 = 3;
 
 /// Code 41: answers when the group knows who holds what was locked. A renewal changes nothing and is answered at once. Queues
 /// that do not exist cannot be held.
-pub fn lock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
-    let body = match checked(request) {
+pub fn lock(shared: &Arc<Shared>, request: Frame, responder: Responder) {
+    let body = match checked(&request) {
         Ok(body) => body,
         Err(refusal) => return refusal.reply(responder),
     };
     let Some((term, mut held)) = now_held(shared) else {
-        return Refusal::from(SubmitError::NotLeader).reply(responder);
+        return Router::reroute(shared, request, responder);
     };
     let LockBatchBody { consumer_group: group, client_id, mq_set, .. } = body;
     let granted = {
@@ -67,19 +67,19 @@ pub fn lock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
         }
         match written {
             Ok(_) => responder.reply(answer),
-            Err(error) => Refusal::from(error).reply(responder),
+            Err(error) => refuse(&shared, request, responder, error),
         }
     });
 }
 
 /// Code 42: answers when the group knows.
-pub fn unlock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
-    let body = match checked(request) {
+pub fn unlock(shared: &Arc<Shared>, request: Frame, responder: Responder) {
+    let body = match checked(&request) {
         Ok(body) => body,
         Err(refusal) => return refusal.reply(responder),
     };
     let Some((term, mut held)) = now_held(shared) else {
-        return Refusal::from(SubmitError::NotLeader).reply(responder);
+        return Router::reroute(shared, request, responder);
     };
     let places: Vec<Place> = body.mq_set.iter().map(place).collect();
     let freed = held.unlock(&body.consumer_group, &body.client_id, &places);
@@ -87,7 +87,7 @@ pub fn unlock(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
     drop(held);
     match written {
         None => responder.reply(Frame::response(response::SUCCESS)),
-        Some(written) => answer_when(responder, async move { written?.await.map(drop) }),
+        Some(written) => answer_when(shared, request, responder, async move { written?.await.map(drop) }),
     }
 }
 

@@ -9,6 +9,7 @@ use trireme_remoting::body::{GroupReplica, GroupReplicas};
 use trireme_remoting::headers::{ChangeReplicasRequest, ChangeReplicasResponse};
 use trireme_remoting::{Frame, Responder, response};
 
+use crate::features::leadership;
 use crate::replica::Shared;
 use crate::router::{Refusal, Router};
 
@@ -141,7 +142,7 @@ async fn step(shared: &Shared, wanted: &Wanted) -> Result<Step, ChangeError> {
     }
     if wanted.remove == Some(shared.config.node) {
         // Another one shall lead, and do it.
-        node.hand_over().await;
+        leadership::hand_over(shared).await;
         return Ok(Step { is_done: false, learned });
     }
     node.change_voters(wanted.add.as_ref().map(|add| add.node), wanted.remove).await?;

@@ -38,10 +38,30 @@ pub struct Gather {
 #[derive(Default)]
 struct Waiting {
     positions: HashMap<Key, i64>,
+    /// Hand-overs that are being prepared: what comes is the next leader's.
+    handing_over: usize,
     /// What was taken from here is not applied yet.
     proposing: bool,
     /// Told when everything that was gathered before them is applied.
     waiters: Vec<Waiter>,
+}
+
+/// Why a position is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// Too many wait.
+    TooMany,
+    /// The lead is about to be handed over.
+    HandingOver,
+}
+
+/// While it lives, no position is taken.
+pub struct HandingOver<'a>(&'a Gather);
+
+impl Drop for HandingOver<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.lock().handing_over -= 1;
+    }
 }
 
 impl Gather {
@@ -50,16 +70,25 @@ impl Gather {
         Self::default()
     }
 
-    /// Takes a position; one for the same queue that still waits is replaced. `false` if too many wait.
-    pub fn add(&self, group: &str, topic: &str, queue_id: u32, next: i64) -> bool {
+    /// Takes a position; one for the same queue that still waits is replaced.
+    pub fn add(&self, group: &str, topic: &str, queue_id: u32, next: i64) -> Result<(), NotTaken> {
         let mut waiting = self.waiting.lock();
+        if waiting.handing_over > 0 {
+            return Err(NotTaken::HandingOver);
+        }
         if waiting.positions.len() >= MAX_WAITING {
-            return false;
+            return Err(NotTaken::TooMany);
         }
         waiting.positions.insert((group.to_owned(), topic.to_owned(), queue_id), next);
         drop(waiting);
         self.arrived.notify_one();
-        true
+        Ok(())
+    }
+
+    /// Takes no more until what it returns is dropped. What was taken waits for [`Gather::flushed`].
+    pub fn hand_over(&self) -> HandingOver<'_> {
+        self.waiting.lock().handing_over += 1;
+        HandingOver(self)
     }
 
     /// Whether a position for this queue may be on its way.
@@ -160,7 +189,7 @@ mod tests {
     fn a_position_is_on_its_way_until_it_is_applied() {
         let gather = Gather::new();
         assert!(!gather.holds("g", "t", 0));
-        assert!(gather.add("g", "t", 0, 7));
+        assert_eq!(gather.add("g", "t", 0, 7), Ok(()));
         assert!(gather.holds("g", "t", 0));
         assert!(!gather.holds("g", "t", 1));
         let (positions, _) = gather.take();
@@ -168,6 +197,19 @@ mod tests {
         assert!(gather.holds("g", "t", 0), "proposed, and not applied");
         gather.landed();
         assert!(!gather.holds("g", "t", 0));
+    }
+
+    /// What comes after those that are written before a hand-over would be lost with it.
+    #[test]
+    fn while_the_lead_is_handed_over_nothing_is_taken() {
+        let gather = Gather::new();
+        assert_eq!(gather.add("g", "t", 0, 7), Ok(()));
+        let (first, second) = (gather.hand_over(), gather.hand_over());
+        drop(first);
+        assert_eq!(gather.add("g", "t", 0, 8), Err(NotTaken::HandingOver));
+        assert_eq!(gather.take().0.into_values().collect::<Vec<_>>(), [7]);
+        drop(second);
+        assert_eq!(gather.add("g", "t", 0, 9), Ok(()));
     }
 
     #[test]

@@ -14,8 +14,10 @@ use crate::features::topics::Topic;
 use crate::names;
 use crate::queues::consume::{Boundary, QueueId, Unit};
 use crate::replica::Shared;
-use crate::router::{Refusal, answer_when};
+use crate::router::{Refusal, Router, answer_when, refuse};
 use crate::sequencer::SubmitError;
+
+use super::NotTaken;
 
 /// A message younger than this counts as "still in memory": what decides whether a new group starts at
 /// the oldest message or at the end (`query`). RocketMQ asks whether the page is cached; we cannot know
@@ -23,8 +25,8 @@ use crate::sequencer::SubmitError;
 const YOUNG_MS: i64 = 60 * 60 * 1000;
 
 /// Code 15.
-pub fn commit(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
-    let checked =
+pub fn commit(shared: &Arc<Shared>, request: Frame, responder: Responder) {
+    let taken =
         UpdateConsumerOffsetRequest::from_ext(&request.ext).map_err(Refusal::from).and_then(|header| {
             names::check_group(header.consumer_group)?;
             let queue = known_queue(shared, header.topic, header.queue_id)?;
@@ -32,19 +34,19 @@ pub fn commit(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
                 let reason = format!("the position {} is negative", header.commit_offset);
                 return Err(Refusal::new(response::INVALID_PARAMETER, reason));
             }
-            if !shared.gather.add(header.consumer_group, header.topic, queue.queue_id, header.commit_offset) {
-                return Err(Refusal::new(
-                    response::SERVICE_NOT_AVAILABLE,
-                    "too many positions wait to be stored",
-                ));
-            }
-            Ok(())
+            Ok(shared.gather.add(header.consumer_group, header.topic, queue.queue_id, header.commit_offset))
         });
-    match checked {
-        Ok(()) if responder.is_oneway() => {}
-        Ok(()) => {
+    match taken {
+        Ok(Ok(())) if responder.is_oneway() => {}
+        Ok(Ok(())) => {
             let flushed = shared.gather.flushed();
-            answer_when(responder, async move { flushed.await.unwrap_or_else(|_| Err(stopping())) });
+            let done = async move { flushed.await.unwrap_or_else(|_| Err(stopping())) };
+            answer_when(shared, request, responder, done);
+        }
+        Ok(Err(NotTaken::HandingOver)) => Router::reroute(shared, request, responder),
+        Ok(Err(NotTaken::TooMany)) => {
+            let reason = "too many positions wait to be stored";
+            Refusal::new(response::SERVICE_NOT_AVAILABLE, reason).reply(responder);
         }
         Err(refusal) => refusal.reply(responder),
     }
@@ -54,12 +56,13 @@ pub fn commit(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
 /// client commits it by itself too.
 pub fn commit_along(shared: &Shared, group: &str, topic: &str, queue_id: u32, next: i64) {
     if shared.node.leadership().borrow().ready && names::check_group(group).is_ok() {
-        shared.gather.add(group, topic, queue_id, next);
+        // Not taken is as if it had not come along.
+        let _ = shared.gather.add(group, topic, queue_id, next);
     }
 }
 
 /// Code 14.
-pub fn query(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
+pub fn query(shared: &Arc<Shared>, request: Frame, responder: Responder) {
     let asked =
         QueryConsumerOffsetRequest::from_ext(&request.ext).map_err(Refusal::from).and_then(|header| {
             let queue = known_queue(shared, header.topic, header.queue_id)?;
@@ -78,7 +81,7 @@ pub fn query(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
     tokio::spawn(async move {
         match flushed.await.unwrap_or_else(|_| Err(stopping())) {
             Ok(()) => position(&shared, &group, &topic, queue, set_zero, responder),
-            Err(error) => Refusal::from(error).reply(responder),
+            Err(error) => refuse(&shared, request, responder, error),
         }
     });
 }

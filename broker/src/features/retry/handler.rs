@@ -19,11 +19,11 @@ use crate::router::{Refusal, answer_when};
 use crate::sequencer::SubmitError;
 
 /// Takes a message back; answers when its copy is applied.
-pub fn send_back(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
-    match plan(shared, request) {
+pub fn send_back(shared: &Arc<Shared>, request: Frame, responder: Responder) {
+    match plan(shared, &request) {
         Ok(Some(plan)) => {
             let task = shared.clone();
-            answer_when(responder, async move { store(&task, plan).await });
+            answer_when(shared, request, responder, async move { store(&task, plan).await });
         }
         // A group without retry queues does not want retries: RocketMQ drops the message silently.
         Ok(None) => responder.reply(Frame::response(response::SUCCESS)),

@@ -15,8 +15,8 @@ use crate::features::{delay, locks};
 use crate::names;
 use crate::queues::keys::MessageKeys;
 use crate::replica::Shared;
-use crate::router::{Refusal, Router, born_host};
-use crate::sequencer::{Submission, SubmitError, Waiter};
+use crate::router::{Refusal, born_host, refuse};
+use crate::sequencer::{Submission, Waiter};
 
 /// Messages of one batch. Each is stored with a header of its own, which for tiny messages is many times their
 /// size; and all must fit in one entry.
@@ -40,9 +40,8 @@ pub fn send(shared: &Arc<Shared>, request: Frame, responder: Responder) {
             let reply = ProducerReply { responder, request, shared: shared.clone(), queue_id, store_host };
             gathering.finish(Waiter::Producer(reply));
         }
-        // Leadership was lost since the router looked: somebody else is to be asked.
-        Err(SubmitError::NotLeader) => Router::reroute(shared, request, responder),
-        Err(error) => Refusal::from(error).reply(responder),
+        // Leadership may have been lost since the router looked.
+        Err(error) => refuse(shared, request, responder, error),
     }
 }
 
@@ -65,8 +64,7 @@ fn make_topic_first(shared: &Arc<Shared>, put: PutTopic, request: Frame, respond
         match topics::make(&shared, put).await {
             // The topic is there now, so this does not come back here.
             Ok(()) => send(&shared, request, responder),
-            Err(SubmitError::NotLeader) => Router::reroute(&shared, request, responder),
-            Err(error) => responder.reply(Frame::response(error.code()).with_remark(error.to_string())),
+            Err(error) => refuse(&shared, request, responder, error),
         }
     });
 }

@@ -8,7 +8,7 @@ use trireme_remoting::message::{IdText, OffsetMsgId};
 use trireme_remoting::{Body, Frame, Responder, response};
 
 use crate::replica::Shared;
-use crate::router::Router;
+use crate::router::refuse;
 use crate::sequencer::{Receipt, SubmitError};
 
 /// A producer that waits for its answer.
@@ -32,14 +32,7 @@ impl ProducerReply {
     pub fn answer(self, result: Result<Receipt, SubmitError>, messages: impl Iterator<Item = u64>) {
         let receipt = match result {
             Ok(receipt) => receipt,
-            // It is not in the log and never will be, so whoever leads next may take it.
-            Err(SubmitError::NotLeader) => {
-                return Router::reroute(&self.shared, self.request, self.responder);
-            }
-            Err(error) => {
-                let frame = Frame::response(error.code()).with_remark(error.to_string());
-                return self.responder.reply(frame);
-            }
+            Err(error) => return refuse(&self.shared, self.request, self.responder, error),
         };
         let id = |physical_offset: u64| {
             let physical_offset = i64::try_from(physical_offset).expect("a log is shorter than 2^63 bytes");

@@ -83,11 +83,11 @@ fn offered(shared: &Shared, default: &Topic) -> u32 {
 }
 
 /// Code 17.
-pub fn put(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
-    match requested(shared, request) {
+pub fn put(shared: &Arc<Shared>, request: Frame, responder: Responder) {
+    match requested(shared, &request) {
         Ok(put) => {
             let task = shared.clone();
-            answer_when(responder, async move { make(&task, put).await });
+            answer_when(shared, request, responder, async move { make(&task, put).await });
         }
         Err(refusal) => refusal.reply(responder),
     }
@@ -152,7 +152,7 @@ fn changed(
 }
 
 /// Code 215.
-pub fn delete(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
+pub fn delete(shared: &Arc<Shared>, request: Frame, responder: Responder) {
     let checked = TopicRequest::from_ext(&request.ext).map_err(Refusal::from).and_then(|header| {
         names::check_topic(header.topic)?;
         if names::is_system_topic(header.topic, &shared.config.cluster, &shared.config.group) {
@@ -164,7 +164,7 @@ pub fn delete(shared: &Arc<Shared>, request: &Frame, responder: Responder) {
     match checked {
         Ok(name) => {
             let task = shared.clone();
-            answer_when(responder, async move {
+            answer_when(shared, request, responder, async move {
                 task.sequencer.propose(vec![Command::DeleteTopic(DeleteTopic { name })]).await?;
                 task.topics_changed.notify_one();
                 Ok(())
