@@ -180,13 +180,37 @@ impl RequestCode {
     /// Codes above 32767 (the POP family) arrive as their low 16 bits; none of those collides with another
     /// named code, which a test holds. An unnamed number is returned as it is, sign-extended.
     pub fn widen(wire: i16) -> i32 {
-        let low = wire as u16 as i32;
-        Self::ALL
-            .iter()
-            .map(|code| code.code())
-            .find(|code| *code > i32::from(i16::MAX) && code & 0xffff == low)
-            .unwrap_or(i32::from(wire))
+        let low = i32::from(wire as u16);
+        WIDE.iter().copied().find(|code| code & 0xffff == low).unwrap_or(i32::from(wire))
     }
+
+    const fn is_wide(self) -> bool {
+        self.code() > i16::MAX as i32
+    }
+}
+
+/// The codes that do not fit 16 bits: every binary header is looked at for them.
+const WIDE: [i32; wide_codes()] = {
+    let (mut wide, mut count, mut at) = ([0; wide_codes()], 0, 0);
+    while at < RequestCode::ALL.len() {
+        if RequestCode::ALL[at].is_wide() {
+            wide[count] = RequestCode::ALL[at].code();
+            count += 1;
+        }
+        at += 1;
+    }
+    wide
+};
+
+const fn wide_codes() -> usize {
+    let (mut count, mut at) = (0, 0);
+    while at < RequestCode::ALL.len() {
+        if RequestCode::ALL[at].is_wide() {
+            count += 1;
+        }
+        at += 1;
+    }
+    count
 }
 
 impl fmt::Display for RequestCode {

@@ -1,6 +1,7 @@
 //! Extension fields: the string-to-string map of a frame's header.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -11,7 +12,7 @@ pub const MAX_FIELDS: usize = 256;
 
 /// Ordered extension fields of a frame.
 ///
-/// All text lies in one string and the fields are spans of it, so decoding a header costs two allocations
+/// All text lies in one string and the fields are spans of it, so decoding a header costs two allocations and one copy
 /// whatever the number of fields, and never keeps the connection's read buffer alive. Look-up is a linear
 /// scan: a header has some fifteen fields. Keys are unique; setting one again replaces its value.
 #[derive(Clone, Default)]
@@ -22,7 +23,7 @@ pub struct ExtFields {
     marks: u64,
 }
 
-/// One field: key and value lie behind each other, except after a value was replaced.
+/// One field: where its key and its value lie in the text.
 #[derive(Clone, Copy)]
 struct Field {
     key: Span,
@@ -35,6 +36,31 @@ struct Span {
     end: u32,
 }
 
+/// Where the fields of a header lie that is being read, in its text.
+pub(crate) struct Spans(Vec<Field>);
+
+impl Spans {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(16))
+    }
+
+    /// Both lie at the bounds of characters.
+    pub(crate) fn push(&mut self, key: Range<usize>, value: Range<usize>) {
+        self.0.push(Field { key: span(key), value: span(value) });
+    }
+
+    /// How many there are, also of the same key.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether one of the keys lies over this byte.
+    pub(crate) fn is_in_key(&self, at: usize) -> bool {
+        self.0.iter().any(|field| (field.key.start as usize..field.key.end as usize).contains(&at))
+    }
+}
+
 impl ExtFields {
     /// No fields.
     pub const fn new() -> Self {
@@ -44,6 +70,35 @@ impl ExtFields {
     /// No fields, with room for `fields` of `text_bytes` together.
     pub(crate) fn with_capacity(fields: usize, text_bytes: usize) -> Self {
         Self { text: String::with_capacity(text_bytes), fields: Vec::with_capacity(fields), marks: 0 }
+    }
+
+    /// The fields that lie in `text` so. Of those with the same key the last one counts, in the place of the first.
+    pub(crate) fn over(text: String, spans: Spans) -> Self {
+        let mut ext = Self { text, fields: spans.0, marks: 0 };
+        for at in 0..ext.fields.len() {
+            let mark = mark(ext.slice(ext.fields[at].key));
+            if ext.marks & mark != 0 {
+                return ext.without_duplicates();
+            }
+            ext.marks |= mark;
+        }
+        ext
+    }
+
+    /// Rare: two keys that look alike, or are the same.
+    #[cold]
+    fn without_duplicates(mut self) -> Self {
+        self.marks = 0;
+        for field in std::mem::take(&mut self.fields) {
+            match self.known(self.slice(field.key)) {
+                Some(at) => self.fields[at].value = field.value,
+                None => {
+                    self.marks |= mark(self.slice(field.key));
+                    self.fields.push(field);
+                }
+            }
+        }
+        self
     }
 
     /// The value of `key`.
@@ -78,16 +133,14 @@ impl ExtFields {
 
     /// Sets `key` to what `write` appends to the text.
     pub(crate) fn set_with(&mut self, key: &str, write: impl FnOnce(&mut String)) {
-        let mark = mark(key);
-        let known = if self.marks & mark == 0 { None } else { self.position(key) };
-        self.marks |= mark;
-        match known {
+        match self.known(key) {
             Some(at) => {
                 let start = self.text.len();
                 write(&mut self.text);
                 self.fields[at].value = self.span_from(start);
             }
             None => {
+                self.marks |= mark(key);
                 let start = self.text.len();
                 self.text.push_str(key);
                 let key = self.span_from(start);
@@ -125,6 +178,11 @@ impl ExtFields {
         self.fields.is_empty()
     }
 
+    /// Where a key is that was set before.
+    fn known(&self, key: &str) -> Option<usize> {
+        if self.marks & mark(key) == 0 { None } else { self.position(key) }
+    }
+
     fn position(&self, key: &str) -> Option<usize> {
         self.iter().position(|(name, _)| name == key)
     }
@@ -134,9 +192,13 @@ impl ExtFields {
     }
 
     fn span_from(&self, start: usize) -> Span {
-        let at = |n: usize| u32::try_from(n).expect("extension fields stay far below 4 GiB of text");
-        Span { start: at(start), end: at(self.text.len()) }
+        span(start..self.text.len())
     }
+}
+
+fn span(range: Range<usize>) -> Span {
+    let at = |n: usize| u32::try_from(n).expect("extension fields stay far below 4 GiB of text");
+    Span { start: at(range.start), end: at(range.end) }
 }
 
 /// The one-letter keys of a send, and the most frequent of the longer ones, differ in this.

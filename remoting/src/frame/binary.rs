@@ -6,7 +6,7 @@ use bytes::BufMut;
 
 use super::{Body, Frame, FrameError, Head, RESPONSE, SerializeType};
 use crate::code::RequestCode;
-use crate::ext::{ExtFields, MAX_FIELDS};
+use crate::ext::{ExtFields, MAX_FIELDS, Spans};
 use crate::fields::{Digits, FieldSink, Header};
 use crate::version::Language;
 
@@ -87,22 +87,36 @@ pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
     })
 }
 
+/// Text is copied and checked once, all of it: the lengths between are made zeros, which are characters, so that no other
+/// one goes on from one field to the next.
 fn decode_ext(mut input: Input<'_>) -> Result<ExtFields, FrameError> {
     if input.0.is_empty() {
         return Ok(ExtFields::new());
     }
-    let mut ext = ExtFields::with_capacity(16, input.0.len());
+    let mut text = input.0.to_vec();
+    let mut spans = Spans::new();
     while !input.0.is_empty() {
-        let key_len = input.length16("field name")?;
-        let key = input.text(key_len, "field name")?;
-        let value_len = input.length32("field value")?;
-        let value = input.text(value_len, "field value")?;
-        ext.set_with(key, |text| text.push_str(value));
-        if ext.len() > MAX_FIELDS {
+        if spans.len() == MAX_FIELDS {
             return Err(FrameError::TooManyFields);
         }
+        let start = text.len() - input.0.len();
+        let key_len = input.length16("field name")?;
+        input.take(key_len, "field name")?;
+        let key = start + 2..start + 2 + key_len;
+        let value_len = input.length32("field value")?;
+        input.take(value_len, "field value")?;
+        let value = key.end + 4..key.end + 4 + value_len;
+        text[start..key.start].fill(0);
+        text[key.end..value.start].fill(0);
+        spans.push(key, value);
     }
-    Ok(ext)
+    match String::from_utf8(text) {
+        Ok(text) => Ok(ExtFields::over(text, spans)),
+        Err(error) => {
+            let in_key = spans.is_in_key(error.utf8_error().valid_up_to());
+            Err(FrameError::BinaryText(if in_key { "field name" } else { "field value" }))
+        }
+    }
 }
 
 /// What is left of a header. Lengths are signed on the wire; a negative one reads as an overrun.

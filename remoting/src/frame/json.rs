@@ -4,7 +4,7 @@
 //! into [`ExtFields`], and C++ clients put numbers and booleans where strings belong.
 
 use super::{Body, Frame, FrameError, Head, SerializeType};
-use crate::ext::{ExtFields, MAX_FIELDS};
+use crate::ext::{ExtFields, MAX_FIELDS, Spans};
 use crate::fields::{Digits, FieldSink, Header};
 use crate::json::{JsonError, Lexer, MAX_DEPTH, write_escaped};
 use crate::version::Language;
@@ -73,7 +73,7 @@ impl FieldSink for Fields<'_> {
 /// Reads a header of any member order; unknown members are skipped, a null counts as absent.
 pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
     let mut lexer = Lexer::new(header)?;
-    let mut code = None;
+    let (mut code, mut has_fields) = (None, false);
     let mut frame = Frame {
         code: 0,
         language: Language::Other,
@@ -93,7 +93,12 @@ pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
             "flag" => frame.flag = number(lexer, "flag")?.unwrap_or(0),
             "language" => frame.language = language(lexer)?,
             "remark" => frame.remark = text(lexer)?,
-            "extFields" => frame.ext = ext_fields(lexer, header.len())?,
+            // Each costs a copy of the whole header.
+            "extFields" if has_fields => return Err(lexer.expected("one extFields").into()),
+            "extFields" => {
+                has_fields = true;
+                frame.ext = ext_fields(lexer)?;
+            }
             _ => lexer.skip_value(MAX_DEPTH)?,
         }
         Ok(())
@@ -108,6 +113,18 @@ fn members(
     lexer: &mut Lexer<'_>,
     mut member: impl FnMut(&mut Lexer<'_>, &str) -> Result<(), FrameError>,
 ) -> Result<(), FrameError> {
+    elements(lexer, |lexer| {
+        let name = lexer.string()?;
+        lexer.expect(b':', "':'")?;
+        member(lexer, &name)
+    })
+}
+
+/// Calls `element` at each member of the object that comes next; it has to consume name and value.
+fn elements(
+    lexer: &mut Lexer<'_>,
+    mut element: impl FnMut(&mut Lexer<'_>) -> Result<(), FrameError>,
+) -> Result<(), FrameError> {
     lexer.expect(b'{', "'{'")?;
     let mut first = true;
     while !lexer.eat(b'}') {
@@ -115,9 +132,7 @@ fn members(
             lexer.expect(b',', "',' or '}'")?;
         }
         first = false;
-        let name = lexer.string()?;
-        lexer.expect(b':', "':'")?;
-        member(lexer, &name)?;
+        element(lexer)?;
     }
     Ok(())
 }
@@ -153,25 +168,34 @@ fn text(lexer: &mut Lexer<'_>) -> Result<Option<String>, JsonError> {
 }
 
 /// String, number and boolean values become their text; null ones count as absent, as in Java's signatures.
-fn ext_fields(lexer: &mut Lexer<'_>, text_bytes: usize) -> Result<ExtFields, FrameError> {
+///
+/// The fields lie in a copy of the whole header, those with escapes behind it.
+fn ext_fields(lexer: &mut Lexer<'_>) -> Result<ExtFields, FrameError> {
     if lexer.peek() != Some(b'{') {
         return match lexer.scalar()? {
             "null" => Ok(ExtFields::new()),
             _ => Err(lexer.expected("an object").into()),
         };
     }
-    let mut ext = ExtFields::with_capacity(16, text_bytes);
-    members(lexer, |lexer, key| {
-        let mut read = Ok(());
-        match lexer.peek() {
-            Some(b'"') => ext.set_with(key, |out| read = lexer.string_into(out)),
+    // Twice as long, so that one value with escapes has its place: the message's properties.
+    let mut text = String::with_capacity(2 * lexer.text().len());
+    text.push_str(lexer.text());
+    let mut spans = Spans::new();
+    elements(lexer, |lexer| {
+        let key = lexer.string_in(&mut text)?;
+        lexer.expect(b':', "':'")?;
+        let value = match lexer.peek() {
+            Some(b'"') => lexer.string_in(&mut text)?,
             _ => match lexer.scalar()? {
-                "null" => {}
-                scalar => ext.set_with(key, |out| out.push_str(scalar)),
+                "null" => return Ok(()),
+                scalar => lexer.at() - scalar.len()..lexer.at(),
             },
+        };
+        if spans.len() == MAX_FIELDS {
+            return Err(FrameError::TooManyFields);
         }
-        read?;
-        if ext.len() > MAX_FIELDS { Err(FrameError::TooManyFields) } else { Ok(()) }
+        spans.push(key, value);
+        Ok(())
     })?;
-    Ok(ext)
+    Ok(ExtFields::over(text, spans))
 }

@@ -148,6 +148,7 @@ fn json_headers_that_are_refused() {
         r#"{"code":1,"extFields":[]}"#,
         r#"{"code":1,"extFields":7}"#,
         r#"{"code":1,"extFields":{"a":{}}}"#,
+        r#"{"code":1,"extFields":{"a":1},"extFields":{"a":2}}"#,
         r#"{"code":1,"remark":{}}"#,
         r#"{"code":1,"x":tru}"#,
     ] {
@@ -175,6 +176,49 @@ fn the_number_of_fields_has_a_bound() {
         request.ext.set("one more", 1);
         assert_eq!(decode(&request.to_bytes().unwrap()), Err(FrameError::TooManyFields));
     }
+}
+
+/// Whatever else a field is set to, the others stay what they are; also where keys look alike, and values have escapes.
+#[test]
+fn a_key_that_comes_twice_counts_as_it_came_last() {
+    let json = br#"{"code":1,"extFields":{"key":"a","other":"b\u0001c","k\u0065y":"d\"e","yek":7}}"#;
+    let mut binary = b"\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00".to_vec();
+    let fields = [("key", "a"), ("other", "b\u{1}c"), ("key", "d\"e"), ("yek", "7")];
+    let len: usize = fields.iter().map(|(key, value)| 2 + key.len() + 4 + value.len()).sum();
+    binary.extend_from_slice(&(len as u32).to_be_bytes());
+    for (key, value) in fields {
+        binary.extend_from_slice(&(key.len() as u16).to_be_bytes());
+        binary.extend_from_slice(key.as_bytes());
+        binary.extend_from_slice(&(value.len() as u32).to_be_bytes());
+        binary.extend_from_slice(value.as_bytes());
+    }
+    for (serialize, header) in [(0, &json[..]), (1, &binary)] {
+        let mut ext = decode(&frame(serialize, header, b"")).unwrap().unwrap().ext;
+        assert_eq!(
+            ext.iter().collect::<Vec<_>>(),
+            [("key", "d\"e"), ("other", "b\u{1}c"), ("yek", "7")],
+            "{serialize}"
+        );
+        ext.set("key", "f");
+        ext.set("new", "g");
+        assert_eq!((ext.get("key"), ext.get("yek"), ext.get("new")), (Some("f"), Some("7"), Some("g")));
+        assert_eq!(ext.len(), 4);
+    }
+}
+
+/// Two halves of a character are none, also side by side.
+#[test]
+fn no_character_goes_over_the_end_of_a_field() {
+    let mut header = b"\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00".to_vec();
+    header.extend_from_slice(b"\x00\x00\x00\x09\x00\x01\xc3\x00\x00\x00\x02\xa9x");
+    assert_eq!(decode(&frame(1, &header, b"")), Err(FrameError::BinaryText("field name")));
+    // A length that is no text by itself.
+    let value = "y".repeat(0xc3);
+    let mut header = header[..17].to_vec();
+    header.extend_from_slice(b"\x00\x00\x00\xca\x00\x01k\x00\x00\x00\xc3");
+    header.extend_from_slice(value.as_bytes());
+    let found = decode(&frame(1, &header, b"")).unwrap().unwrap();
+    assert_eq!(found.ext.get("k"), Some(&*value));
 }
 
 #[test]

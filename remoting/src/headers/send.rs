@@ -63,6 +63,14 @@ macro_rules! send_fields {
     };
 }
 
+/// The letters in use: `a` to `n`.
+const LETTERS: usize = 14;
+
+/// Where a letter's text is kept while a header is read.
+const fn place(letter: &str) -> usize {
+    (letter.as_bytes()[0] - b'a') as usize
+}
+
 impl<'a> SendHeader<'a> {
     /// Reads the header under either set of names.
     ///
@@ -70,14 +78,19 @@ impl<'a> SendHeader<'a> {
     pub fn from_ext(ext: &'a ExtFields) -> Result<Self, FieldError> {
         macro_rules! read {
             ($($field:ident $letter:literal $name:literal,)*) => {{
-                $(let mut $field = None;)*
+                let mut texts = [None; LETTERS];
                 for (key, value) in ext.iter() {
-                    match key {
-                        $($letter | $name => $field = Some(value),)*
-                        _ => {}
+                    let at = match (key.as_bytes(), key) {
+                        // A letter is a place, without a search.
+                        ([letter], _) => usize::from(letter.wrapping_sub(b'a')),
+                        $((_, $name) => place($letter),)*
+                        _ => continue,
+                    };
+                    if let Some(text) = texts.get_mut(at) {
+                        *text = Some(value);
                     }
                 }
-                Ok(Self { $($field: super::HeaderField::read($name, $field)?,)* })
+                Ok(Self { $($field: super::HeaderField::read($name, texts[place($letter)])?,)* })
             }};
         }
         send_fields!(read)

@@ -1,6 +1,7 @@
 //! The tokens of JSON, over text already known to be UTF-8.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -50,6 +51,11 @@ impl<'a> Lexer<'a> {
             Ok(text) => Ok(Self { text, at: 0 }),
             Err(error) => Err(JsonError::Utf8 { at: error.valid_up_to() }),
         }
+    }
+
+    /// All of it.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
     }
 
     pub(crate) fn at(&self) -> usize {
@@ -105,10 +111,19 @@ impl<'a> Lexer<'a> {
         Ok(Cow::Owned(out))
     }
 
-    /// A string, appended to `out`.
-    pub(crate) fn string_into(&mut self, out: &mut String) -> Result<(), JsonError> {
+    /// Where a string lies in `copy`, which begins with all of this text: there, or at its end if it has escapes.
+    pub(crate) fn string_in(&mut self, copy: &mut String) -> Result<Range<usize>, JsonError> {
         self.expect(b'"', "a string")?;
-        self.string_tail(out)
+        let (start, bytes) = (self.at, self.text.as_bytes());
+        self.at += find(&bytes[start..], b'"', b'\\');
+        let end = self.at;
+        if self.eat_exact(b'"') {
+            return Ok(start..end);
+        }
+        let unescaped = copy.len();
+        copy.push_str(&self.text[start..end]);
+        self.string_tail(copy)?;
+        Ok(unescaped..copy.len())
     }
 
     /// The text of a number, `true`, `false` or `null`, as it stands.
